@@ -1,0 +1,68 @@
+# Everything runs from .venv; nothing is installed outside this folder.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 5000
+PYTEST_ARGS ?= -n 2
+VENV := .venv
+READY := $(VENV)/.ready
+# DVC runs the stages as `python ...`: that has to be this environment's.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+unexport PYTHONHOME PYTHONPATH
+
+.PHONY: help setup repro test lint format types ui hooks clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make .venv from requirements.lock
+
+$(READY): requirements.lock pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.version_info[:2] == (3, 11) or sys.exit(1)' \
+	  || { echo "Python 3.11 is needed; name it with: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(VENV)/bin/python || "$(PYTHON)" -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+# The first use of a store migrates it, and two first uses at once would collide.
+	@$(VENV)/bin/mlflow db upgrade sqlite:///mlflow.db >$(VENV)/mlflow-upgrade.log 2>&1 \
+	  || { cat $(VENV)/mlflow-upgrade.log >&2; exit 1; }
+	@touch $@
+
+repro: setup ## Run the whole pipeline (only what changed)
+	dvc repro
+
+lint: setup ## Check style, types and import rules
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+# One thread a worker: two workers with all threads each would fight over the cores.
+test: lint ## Lint, then run the tests
+	OMP_NUM_THREADS=1 pytest $(PYTEST_ARGS)
+
+format: setup ## Rewrite the code in the house style
+	ruff check --fix .
+	ruff format .
+
+ui: setup ## Open MLflow's pages on PORT (default 5000)
+	@case "$${MLFLOW_TRACKING_URI:=sqlite:///mlflow.db}" in \
+	  http*) echo "MLflow runs elsewhere: $$MLFLOW_TRACKING_URI"; exit;; \
+	esac; \
+	echo "MLflow: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning"; \
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --workers 1 \
+	  --host 127.0.0.1 --port $(PORT) \
+	  --backend-store-uri "$$MLFLOW_TRACKING_URI" \
+	  --default-artifact-root "$(CURDIR)/mlartifacts"
+
+hooks: setup ## Check each commit before it is made
+	pre-commit install
+
+clean: ## Remove .venv and caches; data, models and runs stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache src/*.egg-info
+	find src pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +

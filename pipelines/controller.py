@@ -1,0 +1,118 @@
+"""Stage controller: evolves C in the task's world, and keeps what is best in the real one."""
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from world_models.config import ControllerConfig, DreamConfig
+from world_models.data.store import EpisodeStore
+from world_models.evolution.fitness import score
+from world_models.evolution.search import Generation, evolve, validation_seeds
+from world_models.models.checkpoint import feature_size, load_rnn, load_vae, save_controllers
+from world_models.models.controller import Controllers, ControllerSizes
+from world_models.models.mdnrnn import MDNRNN
+from world_models.models.vae import VAE
+from world_models.progress import Progress
+from world_models.worlds.pixels import open_lanes
+from world_models.worlds.real import RealWorld
+from world_models.worlds.rollout import Played
+from world_models.worlds.world import World
+
+from pipelines.stage import Stage, main
+from pipelines.worlds import open_dream
+
+
+def run(stage: Stage) -> None:
+    """Evolves C, and writes its history and the generation that did best on validation seeds."""
+    config = stage.params.section(ControllerConfig)
+    stage.run.log_params(config.model_dump())
+    vae = load_vae(stage.model("vae"))
+    rnn = load_rnn(stage.model("rnn"), vae.sizes.latent_size)
+    features = feature_size(rnn.sizes, config.cell)
+    sizes = ControllerSizes(features, stage.task.action_size, config.bias, config.cell)
+    seeds = validation_seeds(config.validation_episodes)
+    history: list[Generation] = []
+    with (
+        search_world(stage, config, vae, rnn) as world,
+        real_world(stage, config, vae, rnn, len(seeds)) as judge,
+        Progress("controller", config.generations, "generations") as progress,
+    ):
+
+        def validate(mean: Controllers) -> Played:
+            return score(judge, mean, seeds)
+
+        for generation in evolve(world, validate, sizes, config, stage.params.seed):
+            history.append(generation)
+            figures = row(generation)
+            stage.run.log_metrics(figures, generation.number)
+            save_controllers(stage.state / "mean.safetensors", generation.mean)
+            progress.advance(**figures)
+    keep(stage, history)
+
+
+@contextmanager
+def search_world(
+    stage: Stage, config: ControllerConfig, vae: VAE, rnn: MDNRNN
+) -> Iterator[World]:
+    """The world that C is evolved in, with a lane for each candidate and episode."""
+    count = config.population * config.episodes
+    if config.world == "real":
+        with real_world(stage, config, vae, rnn, count, config.patience) as world:
+            yield world
+    else:
+        latents = EpisodeStore(stage.latents)
+        dreams = stage.params.section(DreamConfig)
+        yield open_dream(stage.task, rnn, latents, dreams, count, config.cell)
+
+
+@contextmanager
+def real_world(
+    stage: Stage, config: ControllerConfig, vae: VAE, rnn: MDNRNN, count: int, patience: int = 0
+) -> Iterator[RealWorld]:
+    """The game through V and M."""
+    lanes = open_lanes(stage.task, count, config.simulator)
+    try:
+        yield RealWorld(stage.task, lanes, vae, rnn, config.cell, patience)
+    finally:
+        lanes.close()
+
+
+def row(generation: Generation) -> dict[str, float]:
+    """A generation's figures, for the run and the plots."""
+    figures = {
+        "population_mean": float(generation.returns.mean()),
+        "population_best": float(generation.returns.max()),
+        "sigma": generation.sigma,
+        "steps": generation.steps,
+    }
+    if generation.validation is not None:
+        figures["real_mean"] = float(generation.validation.returns.mean())
+    return figures
+
+
+def keep(stage: Stage, history: list[Generation]) -> None:
+    """Writes the controller that did best in the real world on the validation seeds.
+
+    This is selection, not training: evolution never sees these returns.
+    """
+    best = max(
+        (g for g in history if g.validation is not None),
+        key=lambda g: g.validation.returns.mean() if g.validation is not None else 0,
+    )
+    save_controllers(stage.model("controller"), best.mean)
+    stage.run.log_artifact(stage.model("controller"))
+    columns = ["generation", *row(best)]
+    path = stage.report("generations.csv")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows({"generation": g.number} | row(g) for g in history)
+    stage.run.log_artifact(path)
+    metrics = {"kept_generation": best.number} | row(best)
+    stage.run.log_metrics({f"kept/{k}": v for k, v in metrics.items()})
+    stage.write_metrics("controller.json", metrics)
+
+
+if __name__ == "__main__":
+    main("controller", run)

@@ -1,0 +1,28 @@
+"""Stage encode: mu and log sigma^2 of every frame of the data set."""
+
+from world_models.config import EncodeConfig
+from world_models.data.store import EpisodeStore
+from world_models.encoding import encode
+from world_models.models.checkpoint import load_vae
+from world_models.progress import Progress
+
+from pipelines.stage import Stage, made_whole, main
+
+
+def run(stage: Stage) -> None:
+    """Encodes the store shard by shard."""
+    config = stage.params.section(EncodeConfig)
+    stage.run.log_params(config.model_dump())
+    store, vae = EpisodeStore(stage.episodes), load_vae(stage.model("vae"))
+    frames = sum(at.length + 1 for at in store.episodes())
+    with (
+        made_whole(stage.latents) as folder,
+        Progress("encode", frames, "frames") as progress,
+    ):
+        for count in encode(store, vae, folder, config.batch_size):
+            progress.advance(count)
+    stage.run.log_metrics({"frames": frames})
+
+
+if __name__ == "__main__":
+    main("encode", run)

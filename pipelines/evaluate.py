@@ -1,0 +1,117 @@
+"""Stage evaluate: the kept agent on held-out seeds, in the real world, in the dream and at random."""
+
+import csv
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from world_models.config import DreamConfig, EvaluateConfig
+from world_models.data.store import EpisodeStore
+from world_models.evaluation import Agent, load_agent, play_jobs, real_jobs, summary
+from world_models.evolution.fitness import score
+from world_models.models.vae import to_frames
+from world_models.pictures import beside, save_video
+from world_models.progress import Progress
+from world_models.seeds import TEST
+from world_models.worlds.pixels import open_lanes
+from world_models.worlds.real import RealWorld
+from world_models.worlds.world import World
+
+from pipelines.stage import Stage, main
+from pipelines.worlds import open_dream
+
+
+def run(stage: Stage) -> None:
+    """Scores the agent, and films it."""
+    config = stage.params.section(EvaluateConfig)
+    stage.run.log_params(config.model_dump())
+    paths = (stage.model("vae"), stage.model("rnn"), stage.model("controller"))
+    agent = load_agent(*paths)
+    seeds = TEST[: config.episodes]
+    returns = play_real(stage, config, seeds, paths)
+    dream = dream_of(stage, agent, len(seeds))
+    returns["dream"] = score(dream, agent.controller, seeds).returns[0]
+    report(stage, seeds, returns)
+    film(stage, agent, seeds[0], config.video_steps)
+
+
+def play_real(
+    stage: Stage, config: EvaluateConfig, seeds: range, paths: tuple
+) -> dict[str, np.ndarray]:
+    """The agent and random play in the official game, on the same seeds."""
+    name, returns = stage.task.name, {kind: np.zeros(len(seeds)) for kind in ("real", "random")}
+    jobs = real_jobs(name, seeds, config.lanes, paths) + real_jobs(name, seeds, config.lanes, None)
+    with Progress("evaluate", len(seeds) * 2, "episodes") as progress:
+        for job, played in play_jobs(jobs, config.workers):
+            kind = "random" if job.agent is None else "real"
+            start = seeds.index(job.seeds[0])
+            returns[kind][start : start + len(played)] = played
+            progress.advance(len(played))
+    return returns
+
+
+def dream_of(stage: Stage, agent: Agent, lanes: int) -> World:
+    """The agent's own dream."""
+    return open_dream(
+        stage.task,
+        agent.rnn,
+        EpisodeStore(stage.latents),
+        stage.params.section(DreamConfig),
+        lanes,
+        agent.controller.sizes.cell,
+        agent.vae,
+    )
+
+
+def report(stage: Stage, seeds: range, returns: dict[str, np.ndarray]) -> None:
+    """Writes scores.json and returns.csv."""
+    kinds = ("real", "dream", "random")
+    scores: dict[str, object] = {kind: summary(returns[kind]) for kind in kinds}
+    gap = float(returns["dream"].mean() - returns["real"].mean())
+    scores["dream_to_real_gap"] = round(gap, 2)
+    for kind in kinds:
+        low, high = summary(returns[kind])["ci95"]
+        figures = {"mean": returns[kind].mean(), "ci95_low": low, "ci95_high": high}
+        stage.run.log_metrics({f"{kind}/{k}": v for k, v in figures.items()})
+    stage.run.log_metrics({"dream_to_real_gap": gap})
+    stage.write_metrics("scores.json", scores)
+    path = stage.report("returns.csv")
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["seed", *kinds])
+        for i, seed in enumerate(seeds):
+            writer.writerow([seed, *(round(float(returns[kind][i]), 3) for kind in kinds)])
+    stage.run.log_artifact(path)
+
+
+def film(stage: Stage, agent: Agent, seed: int, steps: int) -> None:
+    """A video of three panels: the game, V's reconstruction of it, and the agent in its dream."""
+    lanes = open_lanes(stage.task, 1, "gymnasium")
+    try:
+        real = RealWorld(stage.task, lanes, agent.vae, agent.rnn, agent.controller.sizes.cell)
+        dream = dream_of(stage, agent, 1)
+        shots = zip(
+            watch(real, agent, seed, steps), watch(dream, agent, seed, steps), strict=False
+        )
+        save_video(stage.report("agent.mp4"), (beside(*game, *dreamt) for game, dreamt in shots))
+    finally:
+        lanes.close()
+    stage.run.log_artifact(stage.report("agent.mp4"))
+
+
+@torch.inference_mode()
+def watch(world: World, agent: Agent, seed: int, steps: int) -> Iterator[list[np.ndarray]]:
+    """What a world of one lane shows, step by step; the last picture stays."""
+    features, _ = world.reset(seed=seed)
+    for _ in range(steps):
+        shown = list(world.render() or ())
+        if isinstance(world, RealWorld):
+            latent = torch.from_numpy(features[:, : agent.vae.sizes.latent_size])
+            shown = [world.frames[0].copy(), to_frames(agent.vae.decode(latent))[0].numpy()]
+        yield shown
+        features = world.step(agent.controller.act(torch.from_numpy(features)).numpy())[0]
+
+
+if __name__ == "__main__":
+    main("evaluate", run)

@@ -1,0 +1,35 @@
+"""Opens the worlds that a stage plays in, from its files and parameters."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from world_models.config import DreamConfig
+from world_models.data.store import EpisodeStore
+from world_models.models.mdnrnn import MDNRNN
+from world_models.models.vae import VAE
+from world_models.tasks import Task
+from world_models.worlds.dream import DreamWorld
+
+
+def first_latents(store: EpisodeStore, count: int) -> Tensor:
+    """mu and log sigma^2 of first frames of the data set, at most `count`: (S, 2, z)."""
+    first = [
+        [store.read_frames(at, name, 0, 1)[0] for name in ("mu", "logvar")]
+        for at in store.episodes()[:count]
+    ]
+    return torch.from_numpy(np.asarray(first))
+
+
+def open_dream(
+    task: Task,
+    rnn: MDNRNN,
+    latents: EpisodeStore,
+    config: DreamConfig,
+    lanes: int,
+    cell: bool,
+    vae: VAE | None = None,
+) -> DreamWorld:
+    """A dream at the task's temperature."""
+    starts = first_latents(latents, config.starts)
+    return DreamWorld(task, rnn, starts, lanes, config.temperature, cell, vae)

@@ -1,0 +1,170 @@
+"""params.yaml as frozen models, one a stage. An unknown key or a value out of range is an error."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from world_models.errors import ConfigError
+
+Count = Annotated[int, Field(gt=0)]
+Natural = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Precision = Literal["32-true", "bf16-mixed"]
+Simulator = Literal["gymnasium", "envpool"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class CollectConfig(_Section):
+    """The data set. params.yaml says what each value means, with its unit."""
+
+    policy: Literal["brownian", "held", "random-network"]
+    simulator: Simulator
+    episodes: Count
+    shard_episodes: Count
+    shortest: Natural
+    longest_hold: list[Count] = Field(min_length=2, max_length=2)
+    workers: Count
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "CollectConfig":
+        if self.longest_hold[0] > self.longest_hold[1]:
+            raise ValueError("longest_hold: its first number is over its second")
+        return self
+
+
+class VAEConfig(_Section):
+    """V and its training."""
+
+    latent_size: Count
+    batches: Count
+    batch_size: Count
+    learning_rate: Positive
+    free_nats: Annotated[float, Field(ge=0)]
+    precision: Precision
+    validate_every: Count
+
+
+class EncodeConfig(_Section):
+    """Every frame through V's encoder."""
+
+    batch_size: Count
+
+
+class RNNConfig(_Section):
+    """M and its training."""
+
+    hidden_size: Count
+    mixtures: Count
+    restart_input: bool
+    reward_head: bool
+    done_head: bool
+    done_weight: Positive
+    batches: Count
+    lanes: Count
+    steps: Count
+    learning_rate: Positive
+    learning_rate_decay: Annotated[float, Field(gt=0, le=1)]
+    learning_rate_floor: Annotated[float, Field(ge=0)]
+    gradient_clip: Positive
+    precision: Precision
+    validate_every: Count
+
+
+class DreamConfig(_Section):
+    """How M dreams."""
+
+    temperature: Positive
+    starts: Count
+    honesty_episodes: Count
+
+
+class ControllerConfig(_Section):
+    """C and its evolution."""
+
+    world: Literal["real", "dream"]
+    simulator: Simulator
+    cell: bool
+    bias: bool
+    population: Annotated[int, Field(ge=2)]
+    episodes: Count
+    generations: Count
+    sigma: Positive
+    diagonal: bool
+    patience: Natural
+    validate_every: Count
+    validation_episodes: Count
+
+
+class EvaluateConfig(_Section):
+    """The final scores."""
+
+    episodes: Annotated[int, Field(ge=2)]
+    lanes: Count
+    workers: Count
+    video_steps: Count
+
+
+STAGES: dict[str, type[_Section]] = {
+    "collect": CollectConfig,
+    "vae": VAEConfig,
+    "encode": EncodeConfig,
+    "rnn": RNNConfig,
+    "dream": DreamConfig,
+    "controller": ControllerConfig,
+    "evaluate": EvaluateConfig,
+}
+
+Section = TypeVar("Section", bound=_Section)
+
+
+class Params:
+    """params.yaml, read for one task.
+
+    Raises ConfigError, naming the key, for a file, a scale, a task or a section that is not there.
+    """
+
+    def __init__(self, path: Path, task: str) -> None:
+        self._contents = _read(path)
+        self.path, self.task = path, task
+        self.scale: str = self._get("scale")
+        self.seed: int = self._get("seed")
+
+    def section(self, kind: type[Section]) -> Section:
+        """The parameters of one stage at the chosen scale."""
+        stage = next(name for name, model in STAGES.items() if model is kind)
+        values = self._get(self.scale, self.task, stage)
+        try:
+            return kind.model_validate(values)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join([self.scale, self.task, stage, *map(str, problem["loc"])])
+            given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
+            raise ConfigError(f"{self.path.name}: {key}: {problem['msg']}{given}") from None
+
+    def _get(self, *keys: str) -> Any:
+        value = self._contents
+        for depth, key in enumerate(keys):
+            if not isinstance(value, dict) or key not in value:
+                known = ", ".join(map(str, value)) if isinstance(value, dict) else "nothing"
+                name = ".".join(keys[: depth + 1])
+                raise ConfigError(f"{self.path.name}: {name}: no such key; there are: {known}")
+            value = value[key]
+        return value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        contents = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: missing; run this from the project's folder") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(contents, dict):
+        raise ConfigError(f"{path}: holds no parameters")
+    return contents

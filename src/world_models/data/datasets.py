@@ -1,0 +1,137 @@
+"""Streams of frames and of sequences for training, split into train and validation by episode.
+
+Both read the store as they go, so memory does not grow with the data set.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from world_models.data.store import CHUNK, Episode, EpisodeAt, EpisodeStore
+
+VALIDATION_EVERY = 10
+"""One episode in so many is kept for validation."""
+SHUFFLED_CHUNKS = 80
+"""Chunks of frames that are mixed at a time: 8,000 frames, 98 MB."""
+
+
+def split_episodes(store: EpisodeStore) -> tuple[list[EpisodeAt], list[EpisodeAt]]:
+    """Train and validation episodes: the last of every ten (or of all, where there are fewer)."""
+    episodes = store.episodes()
+    every = min(VALIDATION_EVERY, len(episodes))
+    validation = episodes[every - 1 :: every]
+    chosen = {(at.shard, at.index) for at in validation}
+    return [at for at in episodes if (at.shard, at.index) not in chosen], validation
+
+
+class FrameBatches(IterableDataset[Tensor]):
+    """Batches of single frames (N, 64, 64, 3) of bytes, in an order that mixes many episodes.
+
+    Each pass over it is an epoch with an order of its own; a last partial batch is left out.
+    """
+
+    def __init__(
+        self, store: EpisodeStore, episodes: list[EpisodeAt], batch_size: int, seed: int | None
+    ) -> None:
+        """A seed of None keeps the frames in order (validation)."""
+        self.store, self.batch_size, self.seed = store, batch_size, seed
+        self.parts = [
+            (at, start, min(start + CHUNK, at.length + 1))
+            for at in episodes
+            for start in range(0, at.length + 1, CHUNK)
+        ]
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[Tensor]:
+        random = None if self.seed is None else np.random.default_rng([self.seed, self.epoch])
+        self.epoch += 1
+        order = np.arange(len(self.parts)) if random is None else random.permutation(len(self.parts))
+        kept = np.empty((0, 64, 64, 3), np.uint8)
+        for first in range(0, len(order), SHUFFLED_CHUNKS):
+            parts = [self.parts[i] for i in order[first : first + SHUFFLED_CHUNKS]]
+            read = [self.store.read_frames(at, "frames", start, stop) for at, start, stop in parts]
+            frames = np.concatenate([kept, *read])
+            if random is not None:
+                random.shuffle(frames)
+            whole = len(frames) - len(frames) % self.batch_size
+            for start in range(0, whole, self.batch_size):
+                yield torch.from_numpy(frames[start : start + self.batch_size])
+            kept = frames[whole:]
+
+
+class Sequences(NamedTuple):
+    """T steps of N lanes of episodes laid end to end; step t leads from latent t to latent t + 1."""
+
+    mu: Tensor
+    """(T, N, z) of frame t."""
+    logvar: Tensor
+    """(T, N, z) of frame t."""
+    next_mu: Tensor
+    """(T, N, z) of frame t + 1."""
+    next_logvar: Tensor
+    """(T, N, z) of frame t + 1."""
+    action: Tensor
+    """(T, N, a) in [-1, 1]."""
+    reward: Tensor
+    """(T, N)."""
+    done: Tensor
+    """(T, N) booleans: the game ended with this step (a time limit does not count)."""
+    restart: Tensor
+    """(T, N) booleans: an episode begins with this step."""
+
+
+class SequenceBatches(IterableDataset[Sequences]):
+    """Consecutive pieces of N endless lanes of episodes.
+
+    Each lane walks through episodes in an order of its own, `steps` steps a batch, so that M's
+    state may be carried from a batch to the next; `restart` says where it must be zeroed.
+    """
+
+    def __init__(
+        self, store: EpisodeStore, episodes: list[EpisodeAt], lanes: int, steps: int, seed: int
+    ) -> None:
+        self.store, self.episodes, self.lanes, self.steps = store, episodes, lanes, steps
+        self.seed = seed
+
+    def __iter__(self) -> Iterator[Sequences]:
+        lanes = [self._lane(lane) for lane in range(self.lanes)]
+        while True:
+            pieces = [next(lane) for lane in lanes]
+            yield Sequences(*(torch.stack(field, dim=1) for field in zip(*pieces, strict=True)))
+
+    def _lane(self, lane: int) -> Iterator[Sequences]:
+        random = np.random.default_rng([self.seed, lane])
+        parts: list[Sequences] = []
+        ready = 0
+        while True:
+            for i in random.permutation(len(self.episodes)):
+                parts.append(episode_sequence(self.store.read(self.episodes[i])))
+                ready += len(parts[-1].reward)
+                while ready >= self.steps:
+                    joined = Sequences(*(torch.cat(field) for field in zip(*parts, strict=True)))
+                    yield Sequences(*(field[: self.steps] for field in joined))
+                    parts = [Sequences(*(field[self.steps :] for field in joined))]
+                    ready -= self.steps
+
+
+def episode_sequence(episode: Episode) -> Sequences:
+    """One episode's T steps, without the axis of lanes."""
+    mu, logvar = (torch.from_numpy(episode.frames[name]) for name in ("mu", "logvar"))
+    done = torch.zeros(len(episode), dtype=torch.bool)
+    done[-1] = episode.terminated
+    restart = torch.zeros(len(episode), dtype=torch.bool)
+    restart[0] = True
+    return Sequences(
+        mu[:-1],
+        logvar[:-1],
+        mu[1:],
+        logvar[1:],
+        torch.from_numpy(episode.steps["actions"]),
+        torch.from_numpy(episode.steps["rewards"]),
+        done,
+        restart,
+    )

@@ -1,0 +1,175 @@
+"""Episodes on disk: shards of a few episodes, each one Zarr 3 group in one zip file.
+
+A shard is written aside and renamed, so a file that is there is whole; zip's directory at the
+file's end and its checksums tell one that was damaged later. Episodes lie end to end in a shard's
+arrays: an episode of T steps has T + 1 rows in arrays of frames and T in arrays of steps.
+"""
+
+import os
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec
+from zarr.storage import MemoryStore, ZipStore
+
+from world_models.errors import StoreError
+
+CHUNK = 100
+"""Frames or steps a chunk: what is decompressed at a time."""
+LONG_AGO = (1980, 1, 1, 0, 0, 0)
+"""The date of every zip entry, so that equal episodes make equal bytes."""
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode: transition t is frame t, action t, reward t, frame t + 1.
+
+    Attributes:
+        seed: the seed that the game was reset with.
+        terminated: the game ended the episode (not its time limit).
+        frames: arrays with a row for each of T + 1 frames: `frames` (T + 1, 64, 64, 3) bytes, or
+            `mu` and `logvar` (T + 1, z).
+        steps: arrays with a row for each of T steps: `actions` (T, a) in [-1, 1], `rewards` (T,).
+    """
+
+    seed: int
+    terminated: bool
+    frames: dict[str, np.ndarray]
+    steps: dict[str, np.ndarray]
+
+    def __len__(self) -> int:
+        """T, the number of steps."""
+        return len(self.steps["rewards"])
+
+
+@dataclass(frozen=True)
+class EpisodeAt:
+    """Where an episode lies in the store."""
+
+    shard: Path
+    index: int
+    seed: int
+    terminated: bool
+    start: int
+    """Row of its first step in the shard's arrays of steps; frames start at `start + index`."""
+    length: int
+    """T, its number of steps."""
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """The file of one shard."""
+    return folder / f"shard-{number:05d}.zarr.zip"
+
+
+def write_shard(path: Path, episodes: Sequence[Episode]) -> None:
+    """Writes episodes as one shard, or nothing at all."""
+    store = MemoryStore()
+    group = zarr.create_group(
+        store,
+        attributes={
+            "seeds": [episode.seed for episode in episodes],
+            "terminated": [episode.terminated for episode in episodes],
+            "lengths": [len(episode) for episode in episodes],
+        },
+    )
+    for kind in ("frames", "steps"):
+        for name in getattr(episodes[0], kind):
+            rows = np.concatenate([getattr(episode, kind)[name] for episode in episodes])
+            group.create_array(
+                f"{kind}/{name}",
+                data=rows,
+                chunks=(CHUNK, *rows.shape[1:]),
+                compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
+            )
+    _write_zip(path, {name: value.to_bytes() for name, value in store._store_dict.items()})
+
+
+def _write_zip(path: Path, entries: Mapping[str, bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    try:
+        with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as file:
+            for name in sorted(entries):
+                file.writestr(zipfile.ZipInfo(name, LONG_AGO), entries[name])
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+class EpisodeStore:
+    """The shards of a folder, read an episode or a part of one at a time.
+
+    Raises StoreError, naming the file, where a shard is missing or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.shards = sorted(folder.glob("shard-*.zarr.zip"))
+        if not self.shards:
+            raise StoreError(f"{folder}: holds no shards; {_remedy(folder)}")
+        missing = {shard_path(folder, n) for n in range(len(self.shards))} - set(self.shards)
+        if missing:
+            raise StoreError(f"{min(missing)}: missing; {_remedy(folder)}")
+
+    def episodes(self) -> list[EpisodeAt]:
+        """Every episode of the store, in order."""
+        return [episode for shard in self.shards for episode in _contents(shard)]
+
+    def read_frames(self, at: EpisodeAt, name: str, start: int = 0, stop: int | None = None):
+        """Rows start to stop of an episode's array of frames."""
+        stop = at.length + 1 if stop is None else stop
+        first = at.start + at.index
+        with _opened(at.shard) as group:
+            return group[f"frames/{name}"][first + start : first + stop]
+
+    def read(self, at: EpisodeAt) -> Episode:
+        """The whole episode."""
+        with _opened(at.shard) as group:
+            first = at.start + at.index
+            return Episode(
+                at.seed,
+                at.terminated,
+                {
+                    name: array[first : first + at.length + 1]
+                    for name, array in group["frames"].arrays()
+                },
+                {
+                    name: array[at.start : at.start + at.length]
+                    for name, array in group["steps"].arrays()
+                },
+            )
+
+
+def _contents(shard: Path) -> list[EpisodeAt]:
+    with _opened(shard) as group:
+        seeds, ends, lengths = (group.attrs[key] for key in ("seeds", "terminated", "lengths"))
+    starts = np.cumsum([0, *lengths]).tolist()
+    return [
+        EpisodeAt(shard, index, seed, ended, start, length)
+        for index, (seed, ended, start, length) in enumerate(
+            zip(seeds, ends, starts, lengths, strict=False)
+        )
+    ]
+
+
+@contextmanager
+def _opened(shard: Path) -> Iterator[zarr.Group]:
+    try:
+        with ZipStore(shard, mode="r") as store:
+            yield zarr.open_group(store, mode="r")
+    except FileNotFoundError as error:
+        raise StoreError(f"{shard}: missing; {_remedy(shard.parent)}") from error
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
+        raise StoreError(f"{shard}: damaged ({error}); delete it, then {_remedy(shard.parent)}") from error
+
+
+def _remedy(folder: Path) -> str:
+    stage = {"episodes": "collect", "latents": "encode"}.get(folder.name, folder.name)
+    return f"make it again with `dvc repro --force --single-item {stage}@{folder.parent.name}`"

@@ -1,0 +1,31 @@
+"""The data set through V's encoder: mu and log sigma^2 of every frame."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from world_models.data.store import Episode, EpisodeStore, write_shard
+from world_models.models.vae import VAE, to_images
+
+
+def encode(store: EpisodeStore, vae: VAE, folder: Path, batch_size: int) -> Iterator[int]:
+    """Writes a shard of latents for each shard of frames; yields each one's number of frames.
+
+    The latents keep the episodes' actions, rewards and ends, so that M needs no frames.
+    """
+    episodes = store.episodes()
+    for shard in store.shards:
+        encoded = [_encode(store.read(at), vae, batch_size) for at in episodes if at.shard == shard]
+        write_shard(folder / shard.name, encoded)
+        yield sum(len(episode) + 1 for episode in encoded)
+
+
+@torch.inference_mode()
+def _encode(episode: Episode, vae: VAE, batch_size: int) -> Episode:
+    frames = torch.from_numpy(episode.frames["frames"])
+    batches = [vae.encode(to_images(part)) for part in frames.split(batch_size)]
+    mu, logvar = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
+    latents: dict[str, np.ndarray] = {"mu": mu, "logvar": logvar}
+    return Episode(episode.seed, episode.terminated, latents, episode.steps)

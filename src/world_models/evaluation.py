@@ -1,0 +1,105 @@
+"""The final protocol: many episodes on held-out seeds, in the real world and in the dream."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from world_models.evolution.fitness import score
+from world_models.execution import run_jobs
+from world_models.honesty import real_returns
+from world_models.models.checkpoint import load_controllers, load_rnn, load_vae
+from world_models.models.controller import Controllers
+from world_models.models.mdnrnn import MDNRNN
+from world_models.models.vae import VAE
+from world_models.tasks import get_task
+from world_models.worlds.pixels import open_lanes
+from world_models.worlds.real import RealWorld
+
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Agent:
+    """V, M and C of one task."""
+
+    vae: VAE
+    rnn: MDNRNN
+    controller: Controllers
+
+
+def load_agent(vae: Path, rnn: Path, controller: Path) -> Agent:
+    """Reads V, M and C; raises CheckpointError where they are missing or don't fit together."""
+    v = load_vae(vae)
+    m = load_rnn(rnn, v.sizes.latent_size)
+    return Agent(v, m, load_controllers(controller, m))
+
+
+@dataclass(frozen=True)
+class RealJob:
+    """Some episodes of the official game, played side by side in one process."""
+
+    task: str
+    seeds: range
+    agent: tuple[Path, Path, Path] | None
+    """V, M and C; None plays at random."""
+
+
+def real_jobs(
+    task: str, seeds: range, lanes: int, agent: tuple[Path, Path, Path] | None
+) -> list[RealJob]:
+    """Cuts the seeds into jobs of as many lanes. Scores do not depend on who runs which."""
+    starts = range(0, len(seeds), lanes)
+    return [RealJob(task, seeds[start : start + lanes], agent) for start in starts]
+
+
+def play_jobs(jobs: Sequence[RealJob], workers: int) -> Iterator[tuple[RealJob, np.ndarray]]:
+    """Plays the jobs in parallel; yields each with its returns as it ends."""
+    for number, returns in run_jobs(_play, jobs, workers):
+        yield jobs[number], returns
+
+
+def _play(job: RealJob) -> np.ndarray:
+    task = get_task(job.task)
+    lanes = open_lanes(task, len(job.seeds), "gymnasium")
+    try:
+        if job.agent is None:
+            return real_returns(lanes, _uniform(task.action_size, job.seeds), job.seeds)
+        agent = load_agent(*job.agent)
+        world = RealWorld(task, lanes, agent.vae, agent.rnn, agent.controller.sizes.cell)
+        return score(world, agent.controller, job.seeds).returns[0]
+    finally:
+        lanes.close()
+
+
+def _uniform(action_size: int, seeds: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
+    """Uniform actions, new at each step, from a stream for each lane."""
+    streams = [np.random.default_rng(seed) for seed in seeds]
+
+    def act(lanes: np.ndarray) -> np.ndarray:
+        drawn = [streams[lane].uniform(-1, 1, action_size) for lane in lanes]
+        return np.asarray(drawn, np.float32)
+
+    return act
+
+
+def summary(returns: np.ndarray) -> dict[str, float | int | list[float]]:
+    """Mean, standard deviation, 95% interval of the mean and number of returns (episodes,)."""
+    return {
+        "mean": round(float(returns.mean()), 2),
+        "std": round(float(returns.std(ddof=1)), 2),
+        "ci95": [round(bound, 2) for bound in bootstrap_interval(returns)],
+        "episodes": len(returns),
+    }
+
+
+def bootstrap_interval(returns: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean of returns (episodes,); the same at each call."""
+    random = np.random.default_rng(0)
+    picks = random.integers(len(returns), size=(RESAMPLES, len(returns)))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(returns[picks].mean(axis=1), [tail, 1 - tail])
+    return float(low), float(high)
+
+

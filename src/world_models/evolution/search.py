@@ -1,0 +1,80 @@
+"""The search for C: generations of candidates scored in a world, the best of them kept."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from world_models.config import ControllerConfig
+from world_models.evolution.fitness import score
+from world_models.evolution.strategy import CMAES
+from world_models.models.controller import Controllers, ControllerSizes
+from world_models.seeds import EVOLVE, VALIDATE
+from world_models.worlds.rollout import Played
+from world_models.worlds.world import World
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How one generation did."""
+
+    number: int
+    """From 1."""
+    returns: np.ndarray
+    """Mean return of each candidate in the world of the search (population,)."""
+    sigma: float
+    steps: int
+    """Steps played in the generation."""
+    mean: Controllers
+    """The search's mean after it, as a population of one."""
+    validation: Played | None
+    """The mean on the validation seeds in the real world (1, episodes), every few generations."""
+
+
+def evolve(
+    world: World, validate: Callable[[Controllers], Played], sizes: ControllerSizes,
+    config: ControllerConfig, seed: int,
+) -> Iterator[Generation]:
+    """Evolves C in a world of population x episodes lanes, a generation at a time.
+
+    Each generation plays on seeds of its own, the same for all its candidates. The mean is tried
+    by `validate` every few generations and after the last.
+    """
+    strategy = CMAES(
+        sizes.parameter_count, config.population, config.sigma, config.diagonal, seed
+    )
+    for number in range(1, config.generations + 1):
+        candidates = strategy.ask()
+        played = score(
+            world,
+            _controllers(sizes, candidates),
+            generation_seeds(config.episodes, seed, number),
+        )
+        returns = played.returns.mean(axis=1)
+        strategy.tell(candidates, returns)
+        mean = _controllers(sizes, strategy.mean[None])
+        due = number % config.validate_every == 0 or number == config.generations
+        yield Generation(
+            number,
+            returns,
+            strategy.sigma,
+            int(played.lengths.sum()),
+            mean,
+            validate(mean) if due else None,
+        )
+
+
+def _controllers(sizes: ControllerSizes, parameters: np.ndarray) -> Controllers:
+    return Controllers(sizes, torch.from_numpy(parameters).float())
+
+
+def generation_seeds(episodes: int, seed: int, number: int) -> list[int]:
+    """The seeds of one generation, the same at every run with the same seed."""
+    random = np.random.default_rng([seed, number])
+    return random.integers(EVOLVE.start, EVOLVE.stop, episodes).tolist()
+
+
+def validation_seeds(episodes: int) -> range:
+    """The seeds that the kept controller is selected on."""
+    return VALIDATE[:episodes]

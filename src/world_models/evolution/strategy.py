@@ -1,0 +1,39 @@
+"""CMA-ES by ask and tell, on the `cma` package. The only place where a return is negated."""
+
+import cma
+import numpy as np
+
+
+class CMAES:
+    """Searches for parameters of high fitness, from zeros (paper, appendix A.3)."""
+
+    def __init__(
+        self, parameters: int, population: int, sigma: float, diagonal: bool, seed: int
+    ) -> None:
+        """With `diagonal`, only a variance for each parameter is learned, not their covariance."""
+        options = {
+            "popsize": population,
+            "seed": seed + 1,  # cma takes 0 for "by the clock"
+            "CMA_diagonal": diagonal,
+            "verbose": -9,
+            "verb_log": 0,
+        }
+        self._search = cma.CMAEvolutionStrategy(np.zeros(parameters), sigma, options)
+
+    def ask(self) -> np.ndarray:
+        """A generation of candidates (population, parameters) float64."""
+        return np.asarray(self._search.ask())
+
+    def tell(self, candidates: np.ndarray, fitness: np.ndarray) -> None:
+        """Learns from how the candidates did: fitness (population,), higher is better."""
+        self._search.tell(list(candidates), (-fitness).tolist())
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Where the search stands: (parameters,) float64."""
+        return np.asarray(self._search.mean)
+
+    @property
+    def sigma(self) -> float:
+        """The step size."""
+        return float(self._search.sigma)

@@ -1,0 +1,1 @@
+"""V, M and C as plain torch, and how they are kept on disk."""

@@ -1,0 +1,110 @@
+"""Models on disk: one safetensors file each, with the sizes in its header. No pickle."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from world_models.errors import CheckpointError
+from world_models.models.controller import Controllers, ControllerSizes
+from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.models.vae import VAE, VAESizes
+
+Sizes = TypeVar("Sizes", VAESizes, MDNRNNSizes, ControllerSizes)
+
+
+def save_vae(path: Path, vae: VAE) -> None:
+    """Writes V."""
+    _write(path, vae.state_dict(), vae.sizes)
+
+
+def load_vae(path: Path) -> VAE:
+    """Reads V; raises CheckpointError where the file is missing, damaged or not of V."""
+    tensors, sizes = _read(path, VAESizes)
+    return _fill(path, VAE(sizes), tensors)
+
+
+def save_rnn(path: Path, rnn: MDNRNN) -> None:
+    """Writes M."""
+    _write(path, rnn.state_dict(), rnn.sizes)
+
+
+def load_rnn(path: Path, latent_size: int) -> MDNRNN:
+    """Reads M, which must dream in latents of `latent_size`; raises CheckpointError like V's."""
+    tensors, sizes = _read(path, MDNRNNSizes)
+    if sizes.latent_size != latent_size:
+        raise CheckpointError(
+            f"{path}: made for latents of {sizes.latent_size}, not {latent_size}; {_remedy(path)}"
+        )
+    return _fill(path, MDNRNN(sizes), tensors)
+
+
+def save_controllers(path: Path, controllers: Controllers) -> None:
+    """Writes C, or a population of them."""
+    _write(path, {"parameters": controllers.parameters}, controllers.sizes)
+
+
+def load_controllers(path: Path, rnn: MDNRNN) -> Controllers:
+    """Reads C, which must act on the features of this M; raises CheckpointError like V's."""
+    tensors, sizes = _read(path, ControllerSizes)
+    expected = feature_size(rnn.sizes, cell=sizes.cell)
+    if sizes.feature_size != expected:
+        raise CheckpointError(
+            f"{path}: made for {sizes.feature_size} features, not {expected}; {_remedy(path)}"
+        )
+    if set(tensors) != {"parameters"} or tensors["parameters"].shape[1:] != (
+        sizes.parameter_count,
+    ):
+        raise CheckpointError(f"{path}: does not fit the sizes in its own header; {_remedy(path)}")
+    return Controllers(sizes, tensors["parameters"])
+
+
+def feature_size(sizes: MDNRNNSizes, cell: bool) -> int:
+    """The length of C's input: [z, h], or [z, h, c] where C sees the cell state too."""
+    return sizes.latent_size + sizes.hidden_size * (2 if cell else 1)
+
+
+def _remedy(path: Path) -> str:
+    return f"make it again with `dvc repro --force --single-item {path.stem}@{path.parent.name}`"
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], sizes: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".part")
+    contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        aside.write_bytes(save(contents, metadata={"sizes": json.dumps(asdict(sizes))}))
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _read(path: Path, kind: type[Sizes]) -> tuple[dict[str, Tensor], Sizes]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            sizes = kind(**json.loads(file.metadata()["sizes"]))
+            return {name: file.get_tensor(name) for name in file.keys()}, sizes  # noqa: SIM118
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: missing; {_remedy(path)}") from None
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: damaged ({error}); {_remedy(path)}") from error
+
+
+Model = TypeVar("Model", VAE, MDNRNN)
+
+
+def _fill(path: Path, model: Model, tensors: dict[str, Tensor]) -> Model:
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: other sizes ({reason}); {_remedy(path)}") from error
+    return model.eval().requires_grad_(False)
+
+

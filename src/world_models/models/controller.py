@@ -1,0 +1,44 @@
+"""C: the linear controller, for one agent or for a whole population at once."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ControllerSizes:
+    """Sizes that a checkpoint of C is bound to: 867 parameters in CarRacing, 1,088 in TakeCover."""
+
+    feature_size: int
+    action_size: int
+    bias: bool
+    cell: bool
+    """C sees M's cell state beside its hidden state (TakeCover in the paper)."""
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers evolution searches over."""
+        return self.action_size * (self.feature_size + self.bias)
+
+
+class Controllers:
+    """P linear controllers, a = tanh(W [z, h] + b), as rows of one matrix (P, parameter_count)."""
+
+    def __init__(self, sizes: ControllerSizes, parameters: Tensor) -> None:
+        self.sizes = sizes
+        self.parameters = parameters
+        split = sizes.action_size * sizes.feature_size
+        self._weight = parameters[:, :split].unflatten(1, (sizes.action_size, sizes.feature_size))
+        self._bias = parameters[:, split:] if sizes.bias else None
+
+    def __len__(self) -> int:
+        return self.parameters.shape[0]
+
+    def act(self, features: Tensor) -> Tensor:
+        """Actions in [-1, 1]: features (P * S, F), S lanes for each controller in turn, to (P * S, A)."""
+        grouped = features.unflatten(0, (len(self), -1))
+        actions = torch.einsum("psf,paf->psa", grouped, self._weight)
+        if self._bias is not None:
+            actions = actions + self._bias.unsqueeze(1)
+        return actions.tanh().flatten(0, 1)

@@ -1,0 +1,91 @@
+"""V: the convolutional VAE of World Models (paper, appendix A.1)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+FRAME_SIZE = 64
+
+
+@dataclass(frozen=True)
+class VAESizes:
+    """Sizes that a checkpoint of V is bound to."""
+
+    latent_size: int
+
+
+class VAE(nn.Module):
+    """Compresses a frame of 64 x 64 x 3 to a latent z, and draws it again.
+
+    4,348,547 parameters with a latent of 32, 4,446,915 with one of 64.
+    """
+
+    def __init__(self, sizes: VAESizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.encoder = nn.Sequential(
+            nn.Conv2d(3, 32, 4, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(32, 64, 4, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(64, 128, 4, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(128, 256, 4, stride=2),
+            nn.ReLU(),
+            nn.Flatten(),
+        )
+        self.mu = nn.Linear(1024, sizes.latent_size)
+        self.logvar = nn.Linear(1024, sizes.latent_size)
+        self.decoder_input = nn.Linear(sizes.latent_size, 1024)
+        self.decoder = nn.Sequential(
+            nn.Unflatten(1, (1024, 1, 1)),
+            nn.ConvTranspose2d(1024, 128, 5, stride=2),
+            nn.ReLU(),
+            nn.ConvTranspose2d(128, 64, 5, stride=2),
+            nn.ReLU(),
+            nn.ConvTranspose2d(64, 32, 6, stride=2),
+            nn.ReLU(),
+            nn.ConvTranspose2d(32, 3, 6, stride=2),
+            nn.Sigmoid(),
+        )
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The posterior of z: images (N, 3, 64, 64) in [0, 1] to mu and log sigma^2, (N, z) each."""
+        features = self.encoder(images)
+        return self.mu(features), self.logvar(features)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Latents (N, z) to images (N, 3, 64, 64) in [0, 1]."""
+        return self.decoder(self.decoder_input(latent))
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Reconstructions of images through a sampled z, with z's mu and log sigma^2."""
+        mu, logvar = self.encode(images)
+        return self.decode(sample_latent(mu, logvar, torch.randn_like(mu))), mu, logvar
+
+
+def sample_latent(mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
+    """z ~ N(mu, sigma^2) from standard normal noise of the same shape."""
+    return mu + (0.5 * logvar).exp() * noise
+
+
+def to_images(frames: Tensor) -> Tensor:
+    """Frames (N, 64, 64, 3) of bytes to V's images (N, 3, 64, 64) in [0, 1]."""
+    return frames.permute(0, 3, 1, 2).float().div(255)
+
+
+def to_frames(images: Tensor) -> Tensor:
+    """V's images (N, 3, 64, 64) in [0, 1] to frames (N, 64, 64, 3) of bytes."""
+    return images.float().clamp(0, 1).mul(255).round().to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def reconstruction_error(reconstructions: Tensor, images: Tensor) -> Tensor:
+    """Squared error summed over an image's pixels and channels: (N,)."""
+    return (reconstructions.float() - images).square().sum(dim=(1, 2, 3))
+
+
+def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL(N(mu, sigma^2) || N(0, 1)) in nats, summed over z: (N,)."""
+    mu, logvar = mu.float(), logvar.float()
+    return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(dim=1)

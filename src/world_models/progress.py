@@ -1,0 +1,56 @@
+"""How far long work is: a bar on a terminal, plain lines in a log, both with rates and what's left."""
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+LINE_EVERY_S = 15.0
+
+
+class Progress:
+    """Counts work done towards a total, and shows it on stderr.
+
+    Used as a context manager; `advance` takes figures to show beside the count.
+    """
+
+    def __init__(self, label: str, total: int, unit: str) -> None:
+        self.label, self.total, self.unit = label, total, unit
+        self.done = 0
+        self._started = self._shown = time.monotonic()
+        self._bar = tqdm(total=total, desc=label, unit=unit) if sys.stderr.isatty() else None
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def advance(self, by: int = 1, **figures: float) -> None:
+        """Adds to the count; `figures` are shown with four digits."""
+        self.done += by
+        shown = {name: f"{value:.4g}" for name, value in figures.items()}
+        if self._bar is not None:
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update(by)
+        elif self.done >= self.total or time.monotonic() - self._shown >= LINE_EVERY_S:
+            self._line(", ".join(f"{name} {value}" for name, value in shown.items()))
+
+    def _line(self, figures: str) -> None:
+        self._shown = time.monotonic()
+        seconds = max(self._shown - self._started, 1e-9)
+        rate = self.done / seconds
+        left = tqdm.format_interval((self.total - self.done) / rate)
+        print(
+            f"{self.label}: {self.done}/{self.total} {self.unit}, {rate:.3g}/s, {left} left"
+            + (f"; {figures}" if figures else ""),
+            file=sys.stderr,
+            flush=True,
+        )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,1 @@
+"""The Lightning modules and data modules around V and M."""

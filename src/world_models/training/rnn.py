@@ -1,0 +1,141 @@
+"""M as a LightningModule, and its sequences as a LightningDataModule."""
+
+from itertools import islice
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+from torch.utils.data import DataLoader, IterableDataset
+
+from world_models.config import RNNConfig
+from world_models.data.datasets import SequenceBatches, Sequences, split_episodes
+from world_models.data.store import EpisodeStore
+from world_models.models.mdn import negative_log_likelihood
+from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes, Prediction, State
+from world_models.models.vae import sample_latent
+from world_models.tasks import Task
+
+VALIDATION_BATCHES = 20
+
+
+class RNNTraining(pl.LightningModule):
+    """M's loss: NLL of the next latent, plus those of the reward and done heads that it has.
+
+    Latents are drawn anew from V's posterior for each batch, and M's state is carried from each
+    batch to the next, through pieces of the same episodes (the paper's code for TakeCover).
+    """
+
+    def __init__(self, config: RNNConfig, task: Task, latent_size: int) -> None:
+        super().__init__()
+        self.config, self.task = config, task
+        self.rnn = MDNRNN(
+            MDNRNNSizes(
+                latent_size,
+                task.action_size,
+                config.hidden_size,
+                config.mixtures,
+                config.restart_input,
+                config.reward_head,
+                config.done_head,
+            )
+        )
+        self._carried: dict[str, State] = {}
+
+    def training_step(self, batch: Sequences) -> Tensor:
+        """The loss of a batch of sequences."""
+        losses, _ = self._losses(batch, "train")
+        loss = torch.stack(list(losses.values())).sum()
+        self.log_dict({f"train/{k}": v for k, v in losses.items()} | {"train/loss": loss})
+        return loss
+
+    def on_validation_start(self) -> None:
+        """Validation episodes begin anew each time."""
+        self._carried.pop("validation", None)
+        self._flags = torch.zeros(3)
+
+    def validation_step(self, batch: Sequences) -> None:
+        """Logs the losses, and how well the done head tells the last step of an episode."""
+        losses, prediction = self._losses(batch, "validation")
+        lanes = batch.reward.shape[1]
+        self.log_dict({f"validation/{k}": v for k, v in losses.items()}, batch_size=lanes)
+        if prediction.reward is not None:
+            error = (prediction.reward - batch.reward).abs().mean()
+            self.log("validation/reward_error", error, batch_size=lanes)
+        if prediction.done_logit is not None:
+            said = prediction.done_logit > 0
+            counts = [(said & batch.done).sum(), said.sum(), batch.done.sum()]
+            self._flags += torch.stack(counts).cpu()
+
+    def on_validation_epoch_end(self) -> None:
+        """Precision and recall of the done head over all of the validation steps."""
+        if self.config.done_head:
+            hits, said, true = self._flags.tolist()
+            self.log("validation/done_precision", hits / max(said, 1))
+            self.log("validation/done_recall", hits / max(true, 1))
+
+    def _losses(self, batch: Sequences, split: str) -> tuple[dict[str, Tensor], Prediction]:
+        latent = sample_latent(batch.mu, batch.logvar, torch.randn_like(batch.mu))
+        following = sample_latent(batch.next_mu, batch.next_logvar, torch.randn_like(batch.mu))
+        state = self._carried.get(split) or self.rnn.initial_state(latent.shape[1])
+        action = self.task.to_model(batch.action)
+        hidden, state = self.rnn.advance(latent, action, batch.restart, state)
+        self._carried[split] = State(state.hidden.detach(), state.cell.detach())
+        prediction = self.rnn.predict(hidden)
+        # What follows an episode's end was never seen: it is no target.
+        goes_on = (~batch.done).unsqueeze(-1)
+        nll = (negative_log_likelihood(prediction.mixture, following) * goes_on).mean()
+        losses = {"nll": nll}
+        if prediction.reward is not None:
+            losses["reward"] = mse_loss(prediction.reward, batch.reward)
+        if prediction.done_logit is not None:
+            losses["done"] = binary_cross_entropy_with_logits(
+                prediction.done_logit,
+                batch.done.float(),
+                pos_weight=torch.tensor(self.config.done_weight),
+            )
+        return losses, prediction
+
+    def configure_optimizers(self) -> Any:
+        """Adam; the learning rate decays each batch down to a floor."""
+        config = self.config
+        trained = [p for p in self.rnn.parameters() if p.requires_grad]
+        optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
+        floor = config.learning_rate_floor / config.learning_rate
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda batch: max(config.learning_rate_decay**batch, floor)
+        )
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+
+class SequenceData(pl.LightningDataModule):
+    """Sequences of the store's latents, split by episode."""
+
+    def __init__(self, store: EpisodeStore, config: RNNConfig, seed: int) -> None:
+        super().__init__()
+        self.store, self.config, self.seed = store, config, seed
+        self.train_episodes, self.validation_episodes = split_episodes(store)
+
+    def train_dataloader(self) -> DataLoader[Sequences]:
+        """Endless pieces of shuffled episodes."""
+        return self._loader(self.train_episodes, self.seed)
+
+    def val_dataloader(self) -> DataLoader[Sequences]:
+        """A fixed number of pieces of held-out episodes, the same each time."""
+        return self._loader(self.validation_episodes, self.seed + 1, VALIDATION_BATCHES)
+
+    def _loader(self, episodes: list, seed: int, count: int | None = None) -> DataLoader[Sequences]:
+        config = self.config
+        batches = SequenceBatches(self.store, episodes, config.lanes, config.steps, seed)
+        return DataLoader(_First(batches, count), batch_size=None)
+
+
+class _First(IterableDataset[Sequences]):
+    """The first batches of an endless stream (all of them for None)."""
+
+    def __init__(self, batches: SequenceBatches, count: int | None) -> None:
+        self.batches, self.count = batches, count
+
+    def __iter__(self) -> Any:
+        return islice(self.batches, self.count)

@@ -1,0 +1,126 @@
+"""The Trainer that both V and M are trained with."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from world_models.config import Precision
+from world_models.errors import DivergedError
+from world_models.progress import Progress
+
+
+Log = Callable[[Mapping[str, float], int], None]
+"""Takes metrics and the batch that they belong to."""
+
+
+class MetricsLogger(Logger):
+    """Hands Lightning's metrics on to a function."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self.log = log
+
+    @property
+    def name(self) -> str:
+        """Lightning asks for one."""
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        """Lightning asks for one."""
+        return ""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Hands them on, without Lightning's own count of epochs."""
+        self.log({k: v for k, v in metrics.items() if k != "epoch"}, step or 0)
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The stage logs its parameters itself."""
+
+
+class StopWhereNotFinite(Callback):
+    """Ends a training whose loss is no longer a finite number, before its weights are kept."""
+
+    def __init__(self, kept: Path) -> None:
+        self.kept = kept
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *batch: Any
+    ) -> None:
+        """Looks at each batch's loss."""
+        loss = outputs["loss"]
+        if not torch.isfinite(loss):
+            raise DivergedError(
+                f"the loss became {loss.item()} at batch {trainer.global_step}: lower learning_rate "
+                f"in params.yaml (the last good checkpoint is kept in {self.kept})"
+            )
+
+
+class ShowProgress(Callback):
+    """A bar or lines, in batches."""
+
+    def __init__(self, label: str, batches: int) -> None:
+        self.label, self.batches = label, batches
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        self.progress = Progress(self.label, self.batches, "batches")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *batch: Any) -> None:
+        """Counts a batch."""
+        loss = trainer.callback_metrics.get("train/loss")
+        self.progress.advance(**({} if loss is None else {"loss": float(loss)}))
+
+
+def fit(
+    module: pl.LightningModule,
+    data: pl.LightningDataModule,
+    *,
+    label: str,
+    batches: int,
+    validate_every: int,
+    precision: Precision,
+    log: Log,
+    state: Path,
+    gradient_clip: float | None = None,
+) -> dict[str, float]:
+    """Trains for a number of batches, validating and keeping a checkpoint every few.
+
+    Returns the last metrics of training and validation.
+
+    Args:
+        state: the folder of the checkpoint, `last.ckpt`.
+        gradient_clip: each gradient value is clipped to +- this.
+
+    Raises:
+        DivergedError: the loss is not finite any more; the checkpoint before that is kept.
+        KeyboardInterrupt: on Ctrl-C.
+    """
+    keep = ModelCheckpoint(
+        state, filename="last", every_n_train_steps=validate_every, enable_version_counter=False
+    )
+    trainer = pl.Trainer(
+        max_steps=batches,
+        val_check_interval=min(validate_every, batches),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        precision=precision,
+        gradient_clip_val=gradient_clip,
+        gradient_clip_algorithm="value" if gradient_clip else None,
+        logger=MetricsLogger(log),
+        log_every_n_steps=20,
+        callbacks=[StopWhereNotFinite(state), ShowProgress(label, batches), keep],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, data)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}

@@ -1,0 +1,73 @@
+"""V as a LightningModule, and its frames as a LightningDataModule."""
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from world_models.config import VAEConfig
+from world_models.data.datasets import FrameBatches, split_episodes
+from world_models.data.store import EpisodeStore
+from world_models.models.vae import (
+    VAE,
+    VAESizes,
+    kl_divergence,
+    reconstruction_error,
+    to_images,
+)
+
+
+class VAETraining(pl.LightningModule):
+    """V's loss: squared error summed over an image, plus KL held above a free amount a dimension.
+
+    The paper's code: max(KL, 0.5 z), Adam.
+    """
+
+    def __init__(self, config: VAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vae = VAE(VAESizes(config.latent_size))
+
+    def training_step(self, frames: Tensor) -> Tensor:
+        """The loss of a batch of frames (N, 64, 64, 3) of bytes."""
+        return self._loss(frames, "train")
+
+    def validation_step(self, frames: Tensor) -> None:
+        """Logs the same on frames of episodes that V is not trained on."""
+        self._loss(frames, "validation")
+
+    def _loss(self, frames: Tensor, split: str) -> Tensor:
+        images = to_images(frames)
+        reconstructions, mu, logvar = self.vae(images)
+        error = reconstruction_error(reconstructions, images).mean()
+        kl = kl_divergence(mu, logvar)
+        free = self.config.free_nats * self.config.latent_size
+        loss = error + kl.clamp(min=free).mean()
+        metrics = {"loss": loss, "reconstruction": error, "kl": kl.mean()}
+        self.log_dict({f"{split}/{k}": v for k, v in metrics.items()}, batch_size=len(frames))
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam, as in the paper."""
+        return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
+
+
+class FrameData(pl.LightningDataModule):
+    """Frames of the store, split by episode."""
+
+    def __init__(self, store: EpisodeStore, config: VAEConfig, seed: int) -> None:
+        super().__init__()
+        self.store, self.config, self.seed = store, config, seed
+        self.train_episodes, self.validation_episodes = split_episodes(store)
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Batches of frames in random order."""
+        size = self.config.batch_size
+        batches = FrameBatches(self.store, self.train_episodes, size, self.seed)
+        return DataLoader(batches, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """Batches of held-out frames, in order."""
+        size = self.config.batch_size
+        batches = FrameBatches(self.store, self.validation_episodes, size, None)
+        return DataLoader(batches, batch_size=None)

@@ -1,0 +1,106 @@
+"""The dream: M alone, playing the game to itself."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
+
+from world_models.models.mdn import heat, sample
+from world_models.models.mdnrnn import MDNRNN, State
+from world_models.models.vae import VAE, sample_latent, to_frames
+from world_models.tasks import Task
+from world_models.worlds.world import Outcome, World
+
+
+class DreamWorld(World):
+    """M's hallucination of a game (paper, section 4): z' drawn from its mixture at temperature tau.
+
+    An episode begins at the latent of a stored first frame, with M's state at zero. It terminates
+    where the done head says so (its logit is over 0), and is truncated at the task's time limit.
+    The reward is M's expectation of it, or, without a reward head, 1 for each step.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        rnn: MDNRNN,
+        starts: Tensor,
+        count: int,
+        temperature: float,
+        cell: bool,
+        vae: VAE | None = None,
+        autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
+    ) -> None:
+        """Opens a dream.
+
+        Args:
+            starts: mu and log sigma^2 of first frames, (S, 2, z).
+            temperature: tau > 0; 1 draws from the mixture as it was learned.
+            vae: draws the frames of `render`; without it there are none.
+            autoreset_mode: Gymnasium's; what happens to lanes that have finished.
+        """
+        super().__init__(task, rnn, count, cell)
+        self.starts, self.temperature, self.vae = starts, temperature, vae
+        self.render_mode = None if vae is None else "rgb_array"
+        self.autoreset_mode = autoreset_mode
+        self.metadata = {
+            "autoreset_mode": autoreset_mode,
+            "render_modes": ["rgb_array"],
+            "render_fps": 50,
+        }
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Takes a step in every lane, and restarts those that have finished as the mode asks."""
+        if self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            return self._step_after_restart(actions)
+        observations, rewards, terminated, truncated, infos = super().step(actions)
+        ended = terminated | truncated
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+            infos = {"final_obs": observations, "_final_obs": ended}
+            observations = self._restart_lanes(ended)
+        return observations, rewards, terminated, truncated, infos
+
+    def _step_after_restart(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """A lane that had finished begins anew instead of acting; the others step."""
+        ended = self.finished.numpy()
+        observations, rewards, terminated, truncated, infos = super().step(actions)
+        if ended.any():
+            observations = self._restart_lanes(ended)
+            terminated, truncated = terminated & ~ended, truncated & ~ended
+        return observations, rewards, terminated, truncated, infos
+
+    @torch.inference_mode()
+    def _restart_lanes(self, ended: np.ndarray) -> np.ndarray:
+        """New episodes out of the lanes' own streams of noise."""
+        lanes = torch.from_numpy(np.flatnonzero(ended))
+        self._begin_episodes(lanes, [])
+        return self._features()
+
+    def _begin(self, lanes: Tensor, seeds: Sequence[int]) -> Tensor:
+        which = (self.noise.uniform(lanes, 1).flatten() * len(self.starts)).long()
+        mu, logvar = self.starts[which].unbind(1)
+        return sample_latent(mu, logvar, self.noise.normal(lanes, mu.shape[1]))
+
+    def _outcome(self, lanes: Tensor, actions: Tensor, state: State) -> Outcome:
+        prediction = self.rnn.predict(state.hidden)
+        mixture = heat(prediction.mixture, self.temperature)
+        size = self.rnn.sizes.latent_size
+        latent = sample(mixture, self.noise.uniform(lanes, size), self.noise.normal(lanes, size))
+        ones = torch.ones(len(lanes))
+        reward = ones if prediction.reward is None else prediction.reward
+        logit = -ones if prediction.done_logit is None else prediction.done_logit
+        return Outcome(latent, reward, logit > 0, self._steps[lanes] + 1 >= self.task.time_limit)
+
+    @torch.inference_mode()
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """What each lane dreams, drawn by V: frames (64, 64, 3) of bytes."""
+        if self.vae is None:
+            return None
+        return tuple(to_frames(self.vae.decode(self._latent)).numpy())

@@ -1,0 +1,64 @@
+"""Random numbers with a stream for each lane, on any device.
+
+A lane's numbers are a pure function of its seed and of how many it has drawn before, so they do
+not depend on the lanes beside it. Torch has no generator for each row of a tensor; this is
+splitmix64 (Steele, Lea and Flood, 2014) applied to a counter.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+_INCREMENT = -0x61C8864680B583EB  # 2^64 / golden ratio, as a signed number
+_MIX_1 = -0x40A7B892E31B1A47
+_MIX_2 = -0x6B2FB644ECCEEE15
+_BITS = 24  # what a float32 holds exactly
+
+
+class LaneNoise:
+    """Streams of uniform and normal numbers, one a lane."""
+
+    def __init__(self, count: int, device: torch.device | str = "cpu") -> None:
+        self._keys = torch.zeros(count, dtype=torch.int64, device=device)
+        self._drawn = torch.zeros(count, dtype=torch.int64, device=device)
+
+    def seed(self, lanes: Tensor, seeds: Sequence[int]) -> None:
+        """Starts the streams of these lanes anew; seeds are in [0, 2^63)."""
+        seeds = torch.tensor(seeds, dtype=torch.int64, device=self._keys.device)
+        self._keys[lanes] = _mix(seeds + _INCREMENT)
+        self._drawn[lanes] = 0
+
+    def uniform(self, lanes: Tensor, size: int) -> Tensor:
+        """The next `size` numbers of each lane, uniform in (0, 1): (lanes, size) float32."""
+        words = self._words(lanes, size)
+        return _unit(words, 64 - _BITS)
+
+    def normal(self, lanes: Tensor, size: int) -> Tensor:
+        """The next `size` numbers of each lane, standard normal (Box-Muller): (lanes, size)."""
+        words = self._words(lanes, size)
+        radius = (-2 * _unit(words, 64 - _BITS).log()).sqrt()
+        return radius * (2 * math.pi * _unit(words, 64 - 2 * _BITS)).cos()
+
+    def _words(self, lanes: Tensor, size: int) -> Tensor:
+        counters = self._drawn[lanes, None] + torch.arange(size, device=self._keys.device)
+        self._drawn[lanes] += size
+        return _mix(self._keys[lanes, None] + counters * _INCREMENT)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _MIX_1
+    x = (x ^ _shift(x, 27)) * _MIX_2
+    return x ^ _shift(x, 31)
+
+
+def _shift(x: Tensor, by: int) -> Tensor:
+    """Logical shift right: torch's own copies the sign."""
+    return (x >> by) & ((1 << (64 - by)) - 1)
+
+
+def _unit(words: Tensor, low: int) -> Tensor:
+    """The 24 bits of each word from bit `low` on, as a number in (0, 1)."""
+    bits = _shift(words, low) & ((1 << _BITS) - 1)
+    return (bits.float() + 0.5) * 2.0**-_BITS

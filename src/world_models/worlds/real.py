@@ -1,0 +1,72 @@
+"""The real world: a game seen through V, with M's state beside it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from world_models.models.mdnrnn import MDNRNN, State
+from world_models.models.vae import VAE, sample_latent, to_images
+from world_models.tasks import Task
+from world_models.worlds.pixels import Lanes
+from world_models.worlds.world import Outcome, World
+
+
+class RealWorld(World):
+    """A game whose frames V encodes and M remembers: what C acts on in the paper's section 3.
+
+    Each episode needs a reset of all lanes; a new seed reaches every lane's game.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        lanes: Lanes,
+        vae: VAE,
+        rnn: MDNRNN,
+        cell: bool,
+        patience: int = 0,
+    ) -> None:
+        """With a patience of n > 0, an episode is cut off after n steps without a reward."""
+        super().__init__(task, rnn, lanes.count, cell)
+        self.lanes, self.vae, self.patience = lanes, vae, patience
+        self.frames = np.zeros((lanes.count, 64, 64, 3), np.uint8)
+        self._last_reward = torch.zeros(lanes.count, dtype=torch.int64)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts an episode in every lane; a reset of some of them is refused (ValueError)."""
+        if options:
+            raise ValueError(f"unknown options {sorted(options)}: all lanes are reset together")
+        return super().reset(seed=seed)
+
+    def _begin(self, lanes: Tensor, seeds: Sequence[int]) -> Tensor:
+        self.frames = self.lanes.reset(seeds).copy()
+        self._last_reward[:] = 0
+        return self._encode(lanes, self.frames)
+
+    def _outcome(self, lanes: Tensor, actions: Tensor, state: State) -> Outcome:
+        index = lanes.numpy()
+        frames, rewards, terminated, truncated = self.lanes.step(index, actions.numpy())
+        self.frames[index] = frames
+        reward = torch.from_numpy(rewards)
+        self._last_reward[lanes[reward > 0]] = self._steps[lanes[reward > 0]]
+        idle = self._steps[lanes] - self._last_reward[lanes]
+        given_up = (idle >= self.patience) if self.patience else torch.zeros_like(idle, dtype=bool)
+        return Outcome(
+            self._encode(lanes, frames),
+            reward,
+            torch.from_numpy(terminated),
+            torch.from_numpy(truncated) | given_up,
+        )
+
+    def _encode(self, lanes: Tensor, frames: np.ndarray) -> Tensor:
+        mu, logvar = self.vae.encode(to_images(torch.from_numpy(frames)))
+        return sample_latent(mu, logvar, self.noise.normal(lanes, mu.shape[1]))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Stops the games."""
+        self.lanes.close()
