@@ -1,30 +1,47 @@
 """Stage collect: episodes under a random policy, into the store."""
 
-from world_models.collecting import collect, shard_jobs
-from world_models.config import CollectConfig
-from world_models.progress import Progress
+from pathlib import Path
 
-from pipelines.stage import Stage, made_whole, main
+from pipelines.stage import Stage, main
+from world_models.collecting import ShardJob, collect, make_shard, shard_jobs
+from world_models.config import CollectConfig
+from world_models.errors import ConfigError
+from world_models.files import made_whole
+from world_models.progress import Progress
 
 
 def run(stage: Stage) -> None:
-    """Plays all shards and reports how long their episodes are."""
+    """Plays all shards and reports how long their episodes are, or makes one of them again."""
     config = stage.params.section(CollectConfig)
     stage.run.log_params(config.model_dump())
+    if stage.shard is not None:
+        make_shard(one_of(jobs_in(stage, config, stage.episodes), stage.shard))
+        return
     lengths: list[int] = []
     with (
         made_whole(stage.episodes) as folder,
         Progress("collect", config.episodes, "episodes") as progress,
     ):
-        jobs = shard_jobs(folder, stage.task.name, config, stage.params.seed)
-        for shard in collect(jobs, config.workers):
+        for shard in collect(jobs_in(stage, config, folder), config.workers):
             lengths += shard
-            progress.advance(len(shard), frames=sum(lengths))
+            progress.advance(len(shard), {"steps": sum(lengths)})
     steps = sum(lengths)
     metrics = {"episodes": len(lengths), "steps": steps, "mean_length": steps / len(lengths)}
     stage.run.log_metrics(metrics)
     stage.write_metrics("collect.json", metrics)
 
 
+def jobs_in(stage: Stage, config: CollectConfig, folder: Path) -> list[ShardJob]:
+    """What makes the data set in a folder."""
+    return shard_jobs(folder, stage.task.name, config, stage.params.seed)
+
+
+def one_of(jobs: list[ShardJob], number: int) -> ShardJob:
+    """The job of one shard; raises ConfigError where there is no such shard."""
+    if not 0 <= number < len(jobs):
+        raise ConfigError(f"--shard {number}: the data set has shards 0 to {len(jobs) - 1}")
+    return jobs[number]
+
+
 if __name__ == "__main__":
-    main("collect", run)
+    main("collect", run, shards=True)

@@ -1,9 +1,10 @@
 """Stage controller: evolves C in the task's world, and keeps what is best in the real one."""
 
-import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pipelines.stage import Stage, main
+from pipelines.worlds import open_dream
 from world_models.config import ControllerConfig, DreamConfig
 from world_models.data.store import EpisodeStore
 from world_models.evolution.fitness import score
@@ -17,9 +18,6 @@ from world_models.worlds.pixels import open_lanes
 from world_models.worlds.real import RealWorld
 from world_models.worlds.rollout import Played
 from world_models.worlds.world import World
-
-from pipelines.stage import Stage, main
-from pipelines.worlds import open_dream
 
 
 def run(stage: Stage) -> None:
@@ -46,14 +44,12 @@ def run(stage: Stage) -> None:
             figures = row(generation)
             stage.run.log_metrics(figures, generation.number)
             save_controllers(stage.state / "mean.safetensors", generation.mean)
-            progress.advance(**figures)
+            progress.advance(figures=figures)
     keep(stage, history)
 
 
 @contextmanager
-def search_world(
-    stage: Stage, config: ControllerConfig, vae: VAE, rnn: MDNRNN
-) -> Iterator[World]:
+def search_world(stage: Stage, config: ControllerConfig, vae: VAE, rnn: MDNRNN) -> Iterator[World]:
     """The world that C is evolved in, with a lane for each candidate and episode."""
     count = config.population * config.episodes
     if config.world == "real":
@@ -101,15 +97,8 @@ def keep(stage: Stage, history: list[Generation]) -> None:
     )
     save_controllers(stage.model("controller"), best.mean)
     stage.run.log_artifact(stage.model("controller"))
-    columns = ["generation", *row(best)]
-    path = stage.report("generations.csv")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows({"generation": g.number} | row(g) for g in history)
-    stage.run.log_artifact(path)
-    metrics = {"kept_generation": best.number} | row(best)
+    stage.write_table("generations.csv", [{"generation": g.number, **row(g)} for g in history])
+    metrics: dict[str, float] = {"kept_generation": best.number, **row(best)}
     stage.run.log_metrics({f"kept/{k}": v for k, v in metrics.items()})
     stage.write_metrics("controller.json", metrics)
 

@@ -1,12 +1,12 @@
 """Stage encode: mu and log sigma^2 of every frame of the data set."""
 
+from pipelines.stage import Stage, main
 from world_models.config import EncodeConfig
 from world_models.data.store import EpisodeStore
 from world_models.encoding import encode
+from world_models.files import made_whole
 from world_models.models.checkpoint import load_vae
 from world_models.progress import Progress
-
-from pipelines.stage import Stage, made_whole, main
 
 
 def run(stage: Stage) -> None:

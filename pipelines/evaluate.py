@@ -1,14 +1,23 @@
-"""Stage evaluate: the kept agent on held-out seeds, in the real world, in the dream and at random."""
+"""Stage evaluate: the agent on held-out seeds, in the real world, in the dream and at random."""
 
-import csv
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from pipelines.stage import Stage, main
+from pipelines.worlds import open_dream
 from world_models.config import DreamConfig, EvaluateConfig
 from world_models.data.store import EpisodeStore
-from world_models.evaluation import Agent, load_agent, play_jobs, real_jobs, summary
+from world_models.evaluation import (
+    Agent,
+    bootstrap_interval,
+    load_agent,
+    play_jobs,
+    real_jobs,
+    summary,
+)
 from world_models.evolution.fitness import score
 from world_models.models.vae import to_frames
 from world_models.pictures import beside, save_video
@@ -17,9 +26,6 @@ from world_models.seeds import TEST
 from world_models.worlds.pixels import open_lanes
 from world_models.worlds.real import RealWorld
 from world_models.worlds.world import World
-
-from pipelines.stage import Stage, main
-from pipelines.worlds import open_dream
 
 
 def run(stage: Stage) -> None:
@@ -37,7 +43,7 @@ def run(stage: Stage) -> None:
 
 
 def play_real(
-    stage: Stage, config: EvaluateConfig, seeds: range, paths: tuple
+    stage: Stage, config: EvaluateConfig, seeds: range, paths: tuple[Path, Path, Path]
 ) -> dict[str, np.ndarray]:
     """The agent and random play in the official game, on the same seeds."""
     name, returns = stage.task.name, {kind: np.zeros(len(seeds)) for kind in ("real", "random")}
@@ -71,18 +77,18 @@ def report(stage: Stage, seeds: range, returns: dict[str, np.ndarray]) -> None:
     gap = float(returns["dream"].mean() - returns["real"].mean())
     scores["dream_to_real_gap"] = round(gap, 2)
     for kind in kinds:
-        low, high = summary(returns[kind])["ci95"]
+        low, high = bootstrap_interval(returns[kind])
         figures = {"mean": returns[kind].mean(), "ci95_low": low, "ci95_high": high}
         stage.run.log_metrics({f"{kind}/{k}": v for k, v in figures.items()})
     stage.run.log_metrics({"dream_to_real_gap": gap})
     stage.write_metrics("scores.json", scores)
-    path = stage.report("returns.csv")
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["seed", *kinds])
-        for i, seed in enumerate(seeds):
-            writer.writerow([seed, *(round(float(returns[kind][i]), 3) for kind in kinds)])
-    stage.run.log_artifact(path)
+    stage.write_table(
+        "returns.csv",
+        [
+            {"seed": seed} | {kind: round(float(returns[kind][i]), 3) for kind in kinds}
+            for i, seed in enumerate(seeds)
+        ],
+    )
 
 
 def film(stage: Stage, agent: Agent, seed: int, steps: int) -> None:
@@ -91,9 +97,7 @@ def film(stage: Stage, agent: Agent, seed: int, steps: int) -> None:
     try:
         real = RealWorld(stage.task, lanes, agent.vae, agent.rnn, agent.controller.sizes.cell)
         dream = dream_of(stage, agent, 1)
-        shots = zip(
-            watch(real, agent, seed, steps), watch(dream, agent, seed, steps), strict=False
-        )
+        shots = zip(watch(real, agent, seed, steps), watch(dream, agent, seed, steps), strict=False)
         save_video(stage.report("agent.mp4"), (beside(*game, *dreamt) for game, dreamt in shots))
     finally:
         lanes.close()
@@ -108,7 +112,7 @@ def watch(world: World, agent: Agent, seed: int, steps: int) -> Iterator[list[np
         shown = list(world.render() or ())
         if isinstance(world, RealWorld):
             latent = torch.from_numpy(features[:, : agent.vae.sizes.latent_size])
-            shown = [world.frames[0].copy(), to_frames(agent.vae.decode(latent))[0].numpy()]
+            shown.append(to_frames(agent.vae.decode(latent))[0].numpy())
         yield shown
         features = world.step(agent.controller.act(torch.from_numpy(features)).numpy())[0]
 

@@ -5,19 +5,17 @@ import sys
 import numpy as np
 import pytorch_lightning as pl
 
+from pipelines.stage import Stage, main
+from pipelines.worlds import open_dream
 from world_models.collecting import random_policy
 from world_models.config import CollectConfig, DreamConfig, RNNConfig
 from world_models.data.store import EpisodeStore
-from world_models.honesty import disagreement, dreamed_returns, real_returns
+from world_models.honesty import Still, disagreement, dreamed_returns, still_returns
 from world_models.models.checkpoint import load_vae, save_rnn
 from world_models.models.mdnrnn import MDNRNN
 from world_models.seeds import VALIDATE
 from world_models.training.rnn import RNNTraining, SequenceData
 from world_models.training.trainer import fit
-from world_models.worlds.pixels import open_lanes
-
-from pipelines.stage import Stage, main
-from pipelines.worlds import open_dream
 
 HONEST = 0.2
 """How far a dream's survival may be from the game's before the stage says so."""
@@ -58,15 +56,11 @@ def honesty(stage: Stage, rnn: MDNRNN, latents: EpisodeStore) -> dict[str, float
     policies = [random_policy(stage.task, collected, stage.params.seed, seed) for seed in seeds]
     vae = load_vae(stage.model("vae")) if collected.policy == "random-network" else None
     dream = open_dream(stage.task, rnn, latents, config, len(seeds), cell=False, vae=vae)
-    lanes = open_lanes(stage.task, len(seeds), collected.simulator)
-    nothing = np.zeros((len(seeds), stage.task.action_size), np.float32)
-    try:
-        stood = real_returns(lanes, lambda playing: nothing[playing], seeds)
-    finally:
-        lanes.close()
+    stood = still_returns(stage.task, collected.simulator, seeds)
+    still = [Still(stage.task.action_size)] * len(seeds)
     sides = {
         "collection": (dreamed_returns(dream, policies, seeds), collected_returns(latents)),
-        "still": (dreamed_returns(dream, [Still(stage.task.action_size)] * len(seeds), seeds), stood),
+        "still": (dreamed_returns(dream, still, seeds), stood),
     }
     metrics = {}
     for name, (dreamed, real) in sides.items():
@@ -76,17 +70,6 @@ def honesty(stage: Stage, rnn: MDNRNN, latents: EpisodeStore) -> dict[str, float
         if off > HONEST:
             print(f"rnn: the dream is off by {off:.0%} for policy {name}", file=sys.stderr)
     return metrics
-
-
-class Still:
-    """Does nothing."""
-
-    def __init__(self, size: int) -> None:
-        self.action = np.zeros(size, np.float32)
-
-    def act(self, frame: np.ndarray | None) -> np.ndarray:
-        """Zeros."""
-        return self.action
 
 
 def collected_returns(store: EpisodeStore) -> np.ndarray:

@@ -1,20 +1,21 @@
 """What every stage has: its task, parameters, files and MLflow run, and its one-line errors."""
 
 import argparse
+import csv
 import errno
+import io
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from world_models.config import Params
 from world_models.errors import WorldModelsError
+from world_models.files import made_whole
 from world_models.tasks import Task, get_task
 from world_models.tracking import StageRun, default_uri, stage_run
 
@@ -29,6 +30,8 @@ class Stage:
     task: Task
     params: Params
     run: StageRun
+    shard: int | None
+    """Make this shard of the data set again, and nothing else."""
 
     @property
     def episodes(self) -> Path:
@@ -55,21 +58,35 @@ class Stage:
 
     def write_metrics(self, name: str, metrics: Mapping[str, Any]) -> None:
         """Writes a JSON report, and logs its numbers to the run."""
-        path = self.report(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(metrics, indent=2) + "\n")
-        self.run.log_artifact(path)
+        self._write(name, json.dumps(metrics, indent=2) + "\n")
+
+    def write_table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Writes a CSV report with a column for each key of the rows."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self._write(name, text.getvalue())
+
+    def _write(self, name: str, text: str) -> None:
+        with made_whole(self.report(name)) as aside:
+            aside.write_text(text)
+        self.run.log_artifact(self.report(name))
 
 
-def main(name: str, work: Callable[[Stage], None]) -> None:
+def main(name: str, work: Callable[[Stage], None], shards: bool = False) -> None:
     """Runs a stage for the task named on the command line.
 
     What a user can mend ends it with one line on stderr and exit code 1; Ctrl-C with 130.
     """
     parser = argparse.ArgumentParser(description=f"Stage {name} of the pipeline.")
     parser.add_argument("task")
+    if shards:
+        parser.add_argument("--shard", type=int, metavar="N", help="make just this shard again")
+    arguments = parser.parse_args()
     try:
-        _run(name, parser.parse_args().task, work)
+        _run(name, arguments.task, getattr(arguments, "shard", None), work)
     except (WorldModelsError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -78,7 +95,7 @@ def main(name: str, work: Callable[[Stage], None]) -> None:
         sys.exit(130)
 
 
-def _run(name: str, task_name: str, work: Callable[[Stage], None]) -> None:
+def _run(name: str, task_name: str, shard: int | None, work: Callable[[Stage], None]) -> None:
     params = Params(Path("params.yaml"), task_name)
     task = get_task(task_name)
     root = project_root()
@@ -92,7 +109,7 @@ def _run(name: str, task_name: str, work: Callable[[Stage], None]) -> None:
         revision=_revision(),
         tags={"dvc.stage": os.environ.get("DVC_STAGE", "")},
     ) as run:
-        work(Stage(name, task, params, run))
+        work(Stage(name, task, params, run, shard))
 
 
 def project_root() -> Path:
@@ -103,17 +120,3 @@ def project_root() -> Path:
 def _revision() -> str:
     command = ["git", "rev-parse", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
-@contextmanager
-def made_whole(folder: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `folder` if all goes well, and goes away if not."""
-    aside = folder.with_name(folder.name + ".part")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytorch_lightning as pl
 
+from pipelines.stage import Stage, main
 from world_models.config import VAEConfig
 from world_models.data.datasets import split_episodes
 from world_models.data.store import EpisodeStore
@@ -10,8 +11,6 @@ from world_models.models.checkpoint import save_vae
 from world_models.pictures import save_reconstructions
 from world_models.training.trainer import fit
 from world_models.training.vae import FrameData, VAETraining
-
-from pipelines.stage import Stage, main
 
 PICTURED = 10
 

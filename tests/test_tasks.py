@@ -12,7 +12,7 @@ from world_models.tasks import TASKS, get_task
 
 
 def test_unknown_task_is_one_clear_line_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"^unknown task 'pong'; known tasks: .*takecover") as caught:
+    with pytest.raises(ValueError, match=r"^unknown task 'pong'; known tasks: ") as caught:
         get_task("pong")
     assert "\n" not in str(caught.value)
     assert all(name in str(caught.value) for name in TASKS)

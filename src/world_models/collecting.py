@@ -11,6 +11,7 @@ import torch
 
 from world_models.config import CollectConfig
 from world_models.data.store import Episode, shard_path, write_shard
+from world_models.errors import ConfigError
 from world_models.execution import run_jobs
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
@@ -106,7 +107,11 @@ class ShardJob:
 
 
 def shard_jobs(folder: Path, task: str, config: CollectConfig, seed: int) -> list[ShardJob]:
-    """The shards that make up a data set; `seed` is the run's, and shifts every episode's."""
+    """The shards that make up a data set; `seed` is the run's, from which
+    the policies draw their actions."""
+    limit = get_task(task).time_limit
+    if config.shortest >= limit:
+        raise ConfigError(f"collect.shortest: {config.shortest}; no episode has over {limit} steps")
     first = COLLECT.start
     ends = range(0, config.episodes, config.shard_episodes)
     return [
@@ -162,8 +167,8 @@ def _play_once(task: Task, lanes: Lanes, seeds: Sequence[int], job: ShardJob) ->
     ended = np.zeros(len(seeds), bool)
     playing = np.arange(len(seeds))
     while len(playing):
-        chosen = [policies[lane].act(frames[lane][-1]) for lane in playing]
-        chosen = np.asarray(chosen, np.float32)
+        drawn = [policies[lane].act(frames[lane][-1]) for lane in playing]
+        chosen = np.asarray(drawn, np.float32)
         shown, gained, terminated, truncated = lanes.step(playing, chosen)
         for i, lane in enumerate(playing):
             frames[lane].append(shown[i].copy())

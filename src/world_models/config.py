@@ -25,7 +25,7 @@ class CollectConfig(_Section):
 
     policy: Literal["brownian", "held", "random-network"]
     simulator: Simulator
-    episodes: Count
+    episodes: Annotated[int, Field(ge=2)]
     shard_episodes: Count
     shortest: Natural
     longest_hold: list[Count] = Field(min_length=2, max_length=2)

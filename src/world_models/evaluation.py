@@ -101,5 +101,3 @@ def bootstrap_interval(returns: np.ndarray, confidence: float = 0.95) -> tuple[f
     tail = (1 - confidence) / 2
     low, high = np.quantile(returns[picks].mean(axis=1), [tail, 1 - tail])
     return float(low), float(high)
-
-

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-import imageio.v3 as imageio
+import imageio.v2 as imageio
 import numpy as np
 import torch
 
+from world_models.files import made_whole
 from world_models.models.vae import VAE, to_frames, to_images
 
 ZOOM = 4
@@ -30,15 +32,22 @@ def beside(*pictures: np.ndarray) -> np.ndarray:
 def save_reconstructions(path: Path, vae: VAE, frames: np.ndarray) -> None:
     """A PNG of two rows: frames (N, 64, 64, 3) over what V makes of them."""
     rows = [beside(*frames), beside(*reconstruct(vae, frames))]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    imageio.imwrite(path, _zoomed(np.concatenate(rows), 2))
+    with made_whole(path) as aside:
+        imageio.imwrite(aside, _zoomed(np.concatenate(rows), 2))
 
 
 def save_video(path: Path, pictures: Iterable[np.ndarray]) -> None:
     """An MP4 of pictures (H, W, 3), enlarged four times."""
-    frames = np.stack([_zoomed(picture, ZOOM) for picture in pictures])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    imageio.imwrite(path, frames, plugin="FFMPEG", fps=FPS, macro_block_size=8)
+    with (
+        made_whole(path) as aside,
+        _video_writer(aside) as writer,
+    ):
+        for picture in pictures:
+            writer.append_data(_zoomed(picture, ZOOM))
+
+
+def _video_writer(path: Path) -> Any:
+    return imageio.get_writer(path, fps=FPS, macro_block_size=8)
 
 
 def _zoomed(picture: np.ndarray, by: int) -> np.ndarray:

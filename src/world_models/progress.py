@@ -1,7 +1,8 @@
-"""How far long work is: a bar on a terminal, plain lines in a log, both with rates and what's left."""
+"""How far long work is: a bar on a terminal, plain lines in a log, with rates and what is left."""
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from tqdm import tqdm
@@ -24,9 +25,10 @@ class Progress:
     def __enter__(self) -> "Progress":
         return self
 
-    def advance(self, by: int = 1, **figures: float) -> None:
-        """Adds to the count; `figures` are shown with four digits."""
+    def advance(self, by: int = 1, figures: Mapping[str, float] | None = None) -> None:
+        """Adds to the count; `figures` are shown beside it, with four digits."""
         self.done += by
+        figures = figures or {}
         shown = {name: f"{value:.4g}" for name, value in figures.items()}
         if self._bar is not None:
             self._bar.set_postfix(shown, refresh=False)

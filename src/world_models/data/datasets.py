@@ -4,6 +4,7 @@ Both read the store as they go, so memory does not grow with the data set.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -12,16 +13,21 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from world_models.data.store import CHUNK, Episode, EpisodeAt, EpisodeStore
+from world_models.errors import StoreError
 
 VALIDATION_EVERY = 10
 """One episode in so many is kept for validation."""
 SHUFFLED_CHUNKS = 80
 """Chunks of frames that are mixed at a time: 8,000 frames, 98 MB."""
+CACHED_EPISODES = 500
+"""Episodes of latents kept in memory: 130 MB of CarRacing's. Opening one takes 16 ms."""
 
 
 def split_episodes(store: EpisodeStore) -> tuple[list[EpisodeAt], list[EpisodeAt]]:
     """Train and validation episodes: the last of every ten (or of all, where there are fewer)."""
     episodes = store.episodes()
+    if len(episodes) < 2:
+        raise StoreError(f"{store.folder}: holds one episode: too few to train and to validate on")
     every = min(VALIDATION_EVERY, len(episodes))
     validation = episodes[every - 1 :: every]
     chosen = {(at.shard, at.index) for at in validation}
@@ -45,11 +51,19 @@ class FrameBatches(IterableDataset[Tensor]):
             for start in range(0, at.length + 1, CHUNK)
         ]
         self.epoch = 0
+        frames = sum(at.length + 1 for at in episodes)
+        if frames < batch_size:
+            raise StoreError(
+                f"{store.folder}: {frames} frames to train or validate on make no batch "
+                f"of batch_size {batch_size}"
+            )
 
     def __iter__(self) -> Iterator[Tensor]:
         random = None if self.seed is None else np.random.default_rng([self.seed, self.epoch])
         self.epoch += 1
-        order = np.arange(len(self.parts)) if random is None else random.permutation(len(self.parts))
+        order = (
+            np.arange(len(self.parts)) if random is None else random.permutation(len(self.parts))
+        )
         kept = np.empty((0, 64, 64, 3), np.uint8)
         for first in range(0, len(order), SHUFFLED_CHUNKS):
             parts = [self.parts[i] for i in order[first : first + SHUFFLED_CHUNKS]]
@@ -64,7 +78,7 @@ class FrameBatches(IterableDataset[Tensor]):
 
 
 class Sequences(NamedTuple):
-    """T steps of N lanes of episodes laid end to end; step t leads from latent t to latent t + 1."""
+    """T steps of N lanes of episodes laid end to end; step t leads from frame t to frame t + 1."""
 
     mu: Tensor
     """(T, N, z) of frame t."""
@@ -96,6 +110,10 @@ class SequenceBatches(IterableDataset[Sequences]):
     ) -> None:
         self.store, self.episodes, self.lanes, self.steps = store, episodes, lanes, steps
         self.seed = seed
+        self._read = lru_cache(CACHED_EPISODES)(self._read_episode)
+
+    def _read_episode(self, at: EpisodeAt) -> Sequences:
+        return episode_sequence(self.store.read(at))
 
     def __iter__(self) -> Iterator[Sequences]:
         lanes = [self._lane(lane) for lane in range(self.lanes)]
@@ -109,7 +127,7 @@ class SequenceBatches(IterableDataset[Sequences]):
         ready = 0
         while True:
             for i in random.permutation(len(self.episodes)):
-                parts.append(episode_sequence(self.store.read(self.episodes[i])))
+                parts.append(self._read(self.episodes[i]))
                 ready += len(parts[-1].reward)
                 while ready >= self.steps:
                     joined = Sequences(*(torch.cat(field) for field in zip(*parts, strict=True)))

@@ -5,12 +5,13 @@ file's end and its checksums tell one that was damaged later. Episodes lie end t
 arrays: an episode of T steps has T + 1 rows in arrays of frames and T in arrays of steps.
 """
 
-import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -18,13 +19,15 @@ from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore, ZipStore
 
 from world_models.errors import StoreError
+from world_models.files import made_whole
 
 CHUNK = 100
 """Frames or steps a chunk: what is decompressed at a time."""
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The date of every zip entry, so that equal episodes make equal bytes."""
 
-Arrays = Mapping[str, np.ndarray]
+_DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError)
+"""What reading a damaged shard raises."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +95,9 @@ def write_shard(path: Path, episodes: Sequence[Episode]) -> None:
 
 
 def _write_zip(path: Path, entries: Mapping[str, bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
-    try:
-        with zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as file:
-            for name in sorted(entries):
-                file.writestr(zipfile.ZipInfo(name, LONG_AGO), entries[name])
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+    with made_whole(path) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as file:
+        for name in sorted(entries):
+            file.writestr(zipfile.ZipInfo(name, LONG_AGO), entries[name])
 
 
 class EpisodeStore:
@@ -116,40 +113,45 @@ class EpisodeStore:
             raise StoreError(f"{folder}: holds no shards; {_remedy(folder)}")
         missing = {shard_path(folder, n) for n in range(len(self.shards))} - set(self.shards)
         if missing:
-            raise StoreError(f"{min(missing)}: missing; {_remedy(folder)}")
+            raise StoreError(f"{min(missing)}: missing; {_shard_remedy(min(missing))}")
 
     def episodes(self) -> list[EpisodeAt]:
         """Every episode of the store, in order."""
         return [episode for shard in self.shards for episode in _contents(shard)]
 
-    def read_frames(self, at: EpisodeAt, name: str, start: int = 0, stop: int | None = None):
+    def read_frames(
+        self, at: EpisodeAt, name: str, start: int = 0, stop: int | None = None
+    ) -> np.ndarray:
         """Rows start to stop of an episode's array of frames."""
         stop = at.length + 1 if stop is None else stop
         first = at.start + at.index
         with _opened(at.shard) as group:
-            return group[f"frames/{name}"][first + start : first + stop]
+            array = group[f"frames/{name}"]
+            assert isinstance(array, zarr.Array)
+            return np.asarray(array[first + start : first + stop])
 
     def read(self, at: EpisodeAt) -> Episode:
         """The whole episode."""
+        first = at.start + at.index
         with _opened(at.shard) as group:
-            first = at.start + at.index
             return Episode(
                 at.seed,
                 at.terminated,
-                {
-                    name: array[first : first + at.length + 1]
-                    for name, array in group["frames"].arrays()
-                },
-                {
-                    name: array[at.start : at.start + at.length]
-                    for name, array in group["steps"].arrays()
-                },
+                _rows(group["frames"], first, first + at.length + 1),
+                _rows(group["steps"], at.start, at.start + at.length),
             )
+
+
+def _rows(folder: zarr.Group | zarr.Array[Any], start: int, stop: int) -> dict[str, np.ndarray]:
+    assert isinstance(folder, zarr.Group)
+    return {name: np.asarray(array[start:stop]) for name, array in folder.arrays()}
 
 
 def _contents(shard: Path) -> list[EpisodeAt]:
     with _opened(shard) as group:
-        seeds, ends, lengths = (group.attrs[key] for key in ("seeds", "terminated", "lengths"))
+        _check_names(shard)
+        attributes: dict[str, Any] = group.attrs.asdict()
+        seeds, ends, lengths = (attributes[key] for key in ("seeds", "terminated", "lengths"))
     starts = np.cumsum([0, *lengths]).tolist()
     return [
         EpisodeAt(shard, index, seed, ended, start, length)
@@ -159,17 +161,39 @@ def _contents(shard: Path) -> list[EpisodeAt]:
     ]
 
 
+def _check_names(shard: Path) -> None:
+    """Zip's directory has no checksum; but each name stands once more before its entry.
+
+    Without this a chunk whose name is damaged would be read as zeros.
+    """
+    with zipfile.ZipFile(shard) as file:
+        for entry in file.infolist():
+            file.open(entry).close()
+
+
 @contextmanager
 def _opened(shard: Path) -> Iterator[zarr.Group]:
     try:
+        zipfile.ZipFile(shard).close()  # a ZipStore of a file that is no zip can't be closed
         with ZipStore(shard, mode="r") as store:
             yield zarr.open_group(store, mode="r")
-    except FileNotFoundError as error:
-        raise StoreError(f"{shard}: missing; {_remedy(shard.parent)}") from error
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, RuntimeError) as error:
-        raise StoreError(f"{shard}: damaged ({error}); delete it, then {_remedy(shard.parent)}") from error
+    except _DAMAGE as error:
+        what = f"damaged ({error})" if shard.exists() else "missing"
+        raise StoreError(f"{shard}: {what}; {_shard_remedy(shard)}") from error
+
+
+def _stage(folder: Path) -> str:
+    return {"episodes": "collect", "latents": "encode"}.get(folder.name, folder.name)
 
 
 def _remedy(folder: Path) -> str:
-    stage = {"episodes": "collect", "latents": "encode"}.get(folder.name, folder.name)
-    return f"make it again with `dvc repro --force --single-item {stage}@{folder.parent.name}`"
+    stage = f"{_stage(folder)}@{folder.parent.name}"
+    return f"make it again with `dvc repro --force --single-item {stage}`"
+
+
+def _shard_remedy(shard: Path) -> str:
+    if _stage(shard.parent) != "collect":
+        return _remedy(shard.parent)
+    number = int(shard.name.removeprefix("shard-").split(".")[0])
+    task = shard.parent.parent.name
+    return f"make it again with `python -m pipelines.collect {task} --shard {number}`"

@@ -33,17 +33,18 @@ class Generation:
 
 
 def evolve(
-    world: World, validate: Callable[[Controllers], Played], sizes: ControllerSizes,
-    config: ControllerConfig, seed: int,
+    world: World,
+    validate: Callable[[Controllers], Played],
+    sizes: ControllerSizes,
+    config: ControllerConfig,
+    seed: int,
 ) -> Iterator[Generation]:
     """Evolves C in a world of population x episodes lanes, a generation at a time.
 
     Each generation plays on seeds of its own, the same for all its candidates. The mean is tried
     by `validate` every few generations and after the last.
     """
-    strategy = CMAES(
-        sizes.parameter_count, config.population, config.sigma, config.diagonal, seed
-    )
+    strategy = CMAES(sizes.parameter_count, config.population, config.sigma, config.diagonal, seed)
     for number in range(1, config.generations + 1):
         candidates = strategy.ask()
         played = score(

@@ -1,7 +1,6 @@
 """Models on disk: one safetensors file each, with the sizes in its header. No pickle."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from world_models.errors import CheckpointError
+from world_models.files import made_whole
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.models.vae import VAE, VAESizes
@@ -58,6 +58,11 @@ def load_controllers(path: Path, rnn: MDNRNN) -> Controllers:
         raise CheckpointError(
             f"{path}: made for {sizes.feature_size} features, not {expected}; {_remedy(path)}"
         )
+    if sizes.action_size != rnn.sizes.action_size:
+        raise CheckpointError(
+            f"{path}: made for {sizes.action_size} actions, not {rnn.sizes.action_size}; "
+            + _remedy(path)
+        )
     if set(tensors) != {"parameters"} or tensors["parameters"].shape[1:] != (
         sizes.parameter_count,
     ):
@@ -75,14 +80,9 @@ def _remedy(path: Path) -> str:
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], sizes: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".part")
     contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
+    with made_whole(path) as aside:
         aside.write_bytes(save(contents, metadata={"sizes": json.dumps(asdict(sizes))}))
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _read(path: Path, kind: type[Sizes]) -> tuple[dict[str, Tensor], Sizes]:
@@ -106,5 +106,3 @@ def _fill(path: Path, model: Model, tensors: dict[str, Tensor]) -> Model:
         reason = " ".join(str(error).split())
         raise CheckpointError(f"{path}: other sizes ({reason}); {_remedy(path)}") from error
     return model.eval().requires_grad_(False)
-
-

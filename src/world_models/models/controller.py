@@ -36,7 +36,7 @@ class Controllers:
         return self.parameters.shape[0]
 
     def act(self, features: Tensor) -> Tensor:
-        """Actions in [-1, 1]: features (P * S, F), S lanes for each controller in turn, to (P * S, A)."""
+        """Features (P * S, F), S lanes for each controller in turn, to actions (P * S, A)."""
         grouped = features.unflatten(0, (len(self), -1))
         actions = torch.einsum("psf,paf->psa", grouped, self._weight)
         if self._bias is not None:

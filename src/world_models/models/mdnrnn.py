@@ -59,17 +59,17 @@ class MDNRNN(nn.Module):
         self.heads = nn.Linear(sizes.hidden_size, sum(self._split))
 
     def _use_one_bias(self) -> None:
-        """The paper's LSTM has one bias, its forget gate's raised by one; torch's second stays 0."""
+        """The paper's LSTM has one bias, raised by one at the forget gate; torch's other is 0."""
         size = self.sizes.hidden_size
-        nn.init.zeros_(self.lstm.bias_ih_l0)
-        nn.init.ones_(self.lstm.bias_ih_l0[size : 2 * size])
-        nn.init.zeros_(self.lstm.bias_hh_l0)
-        self.lstm.bias_hh_l0.requires_grad_(False)
+        first, second = (self.lstm.get_parameter(f"bias_{part}_l0") for part in ("ih", "hh"))
+        nn.init.zeros_(first)
+        nn.init.ones_(first[size : 2 * size])
+        nn.init.zeros_(second).requires_grad_(False)
 
     def initial_state(self, count: int) -> State:
         """The state before an episode: zeros, (count, hidden_size)."""
         zeros = self.heads.weight.new_zeros(count, self.sizes.hidden_size)
-        return State(zeros, zeros)
+        return State(zeros, zeros.clone())  # two tensors: worlds write to them
 
     def advance(
         self, latent: Tensor, action: Tensor, restart: Tensor, state: State
@@ -99,9 +99,7 @@ class MDNRNN(nn.Module):
             state = State(last.squeeze(0), cell.squeeze(0))
         return torch.cat(hiddens), state
 
-    def step(
-        self, latent: Tensor, action: Tensor, restart: Tensor, state: State
-    ) -> State:
+    def step(self, latent: Tensor, action: Tensor, restart: Tensor, state: State) -> State:
         """Moves the state by one step: `advance` for (N, z), (N, a) and (N,)."""
         return self.advance(latent[None], action[None], restart[None], state)[1]
 

@@ -51,7 +51,7 @@ class VAE(nn.Module):
         )
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """The posterior of z: images (N, 3, 64, 64) in [0, 1] to mu and log sigma^2, (N, z) each."""
+        """Images (N, 3, 64, 64) in [0, 1] to mu and log sigma^2 of z's posterior, (N, z) each."""
         features = self.encoder(images)
         return self.mu(features), self.logvar(features)
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from world_models.config import RNNConfig
 from world_models.data.datasets import SequenceBatches, Sequences, split_episodes
-from world_models.data.store import EpisodeStore
+from world_models.data.store import EpisodeAt, EpisodeStore
 from world_models.models.mdn import negative_log_likelihood
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes, Prediction, State
 from world_models.models.vae import sample_latent
@@ -125,7 +125,9 @@ class SequenceData(pl.LightningDataModule):
         """A fixed number of pieces of held-out episodes, the same each time."""
         return self._loader(self.validation_episodes, self.seed + 1, VALIDATION_BATCHES)
 
-    def _loader(self, episodes: list, seed: int, count: int | None = None) -> DataLoader[Sequences]:
+    def _loader(
+        self, episodes: list[EpisodeAt], seed: int, count: int | None = None
+    ) -> DataLoader[Sequences]:
         config = self.config
         batches = SequenceBatches(self.store, episodes, config.lanes, config.steps, seed)
         return DataLoader(_First(batches, count), batch_size=None)

@@ -14,7 +14,6 @@ from world_models.config import Precision
 from world_models.errors import DivergedError
 from world_models.progress import Progress
 
-
 Log = Callable[[Mapping[str, float], int], None]
 """Takes metrics and the batch that they belong to."""
 
@@ -58,8 +57,8 @@ class StopWhereNotFinite(Callback):
         loss = outputs["loss"]
         if not torch.isfinite(loss):
             raise DivergedError(
-                f"the loss became {loss.item()} at batch {trainer.global_step}: lower learning_rate "
-                f"in params.yaml (the last good checkpoint is kept in {self.kept})"
+                f"the loss became {loss.item()} at batch {trainer.global_step}: lower "
+                f"learning_rate in params.yaml (the last good checkpoint is kept in {self.kept})"
             )
 
 
@@ -76,7 +75,7 @@ class ShowProgress(Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, *batch: Any) -> None:
         """Counts a batch."""
         loss = trainer.callback_metrics.get("train/loss")
-        self.progress.advance(**({} if loss is None else {"loss": float(loss)}))
+        self.progress.advance(figures={} if loss is None else {"loss": float(loss)})
 
 
 def fit(

@@ -71,8 +71,11 @@ FIELD: Corners = [
 GRASS = _grass()
 
 
-class CarRacing(car_racing.CarRacing):  # type: ignore[misc]
+class CarRacing(car_racing.CarRacing):
     """Gymnasium's CarRacing-v3, with observations drawn faster and not a pixel different."""
+
+    car: Any
+    surf: Any
 
     def __init__(self, **kwargs: Any) -> None:
         """Take the keyword arguments of Gymnasium's CarRacing."""
@@ -90,7 +93,10 @@ class CarRacing(car_racing.CarRacing):  # type: ignore[misc]
         self._colors: list[Any] = []
 
     def _create_track(self) -> bool:
-        """Make a track, and keep the corners of all that is drawn, (x or y, 4, polygons), metres."""
+        """Make a track, and keep the corners of all that is drawn on the field.
+
+        They are (2, 4, polygons): x and y, in metres, of each polygon's four corners.
+        """
         made: bool = super()._create_track()
         if made:
             polygons = GRASS + [corners for corners, _ in self.road_poly]

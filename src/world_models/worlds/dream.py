@@ -61,7 +61,11 @@ class DreamWorld(World):
         observations, rewards, terminated, truncated, infos = super().step(actions)
         ended = terminated | truncated
         if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
-            infos = {"final_obs": observations, "_final_obs": ended}
+            final = np.full(self.num_envs, None, object)
+            for lane in np.flatnonzero(ended):
+                final[lane] = observations[lane]
+            infos = {"final_obs": final, "_final_obs": ended}
+            infos |= {"final_info": {}, "_final_info": ended.copy()}
             observations = self._restart_lanes(ended)
         return observations, rewards, terminated, truncated, infos
 

@@ -26,8 +26,8 @@ class LaneNoise:
 
     def seed(self, lanes: Tensor, seeds: Sequence[int]) -> None:
         """Starts the streams of these lanes anew; seeds are in [0, 2^63)."""
-        seeds = torch.tensor(seeds, dtype=torch.int64, device=self._keys.device)
-        self._keys[lanes] = _mix(seeds + _INCREMENT)
+        starts = torch.tensor(seeds, dtype=torch.int64, device=self._keys.device)
+        self._keys[lanes] = _mix(starts + _INCREMENT)
         self._drawn[lanes] = 0
 
     def uniform(self, lanes: Tensor, size: int) -> Tensor:

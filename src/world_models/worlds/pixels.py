@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol
 import gymnasium
 import numpy as np
 
+from world_models.errors import ConfigError
 from world_models.tasks import FRAME_SIZE, Task
 from world_models.worlds.frames import to_frames
 
@@ -58,7 +59,7 @@ def open_lanes(task: Task, count: int, simulator: Simulator = "gymnasium") -> La
         return GymnasiumLanes(task, count)
     if simulator == "envpool":
         return EnvPoolLanes(task, count)
-    raise ValueError(f"unknown simulator {simulator!r}; known simulators: envpool, gymnasium")
+    raise ConfigError(f"unknown simulator {simulator!r}; known simulators: envpool, gymnasium")
 
 
 class GymnasiumLanes:
@@ -172,6 +173,7 @@ class EnvPoolLanes:
         self.task = task
         self.count = count
         self._finished = np.ones(count, bool)
+        self._envpool_id = task.envpool_id
         self._threads = min(count, threads or os.cpu_count() or 1)
         self._pool: Any = None
 
@@ -202,7 +204,7 @@ class EnvPoolLanes:
         import envpool
 
         return envpool.make(
-            self.task.envpool_id,
+            self._envpool_id,
             env_type="gymnasium",
             num_envs=self.count,
             num_threads=self._threads,

@@ -31,12 +31,16 @@ class RealWorld(World):
     ) -> None:
         """With a patience of n > 0, an episode is cut off after n steps without a reward."""
         super().__init__(task, rnn, lanes.count, cell)
+        self.render_mode = "rgb_array"
         self.lanes, self.vae, self.patience = lanes, vae, patience
         self.frames = np.zeros((lanes.count, 64, 64, 3), np.uint8)
         self._last_reward = torch.zeros(lanes.count, dtype=torch.int64)
 
     def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts an episode in every lane; a reset of some of them is refused (ValueError)."""
         if options:
@@ -53,9 +57,10 @@ class RealWorld(World):
         frames, rewards, terminated, truncated = self.lanes.step(index, actions.numpy())
         self.frames[index] = frames
         reward = torch.from_numpy(rewards)
-        self._last_reward[lanes[reward > 0]] = self._steps[lanes[reward > 0]]
-        idle = self._steps[lanes] - self._last_reward[lanes]
-        given_up = (idle >= self.patience) if self.patience else torch.zeros_like(idle, dtype=bool)
+        taken = self._steps[lanes] + 1
+        self._last_reward[lanes[reward > 0]] = taken[reward > 0]
+        idle = taken - self._last_reward[lanes]
+        given_up = (idle >= self.patience) & (self.patience > 0)
         return Outcome(
             self._encode(lanes, frames),
             reward,
@@ -66,6 +71,10 @@ class RealWorld(World):
     def _encode(self, lanes: Tensor, frames: np.ndarray) -> Tensor:
         mu, logvar = self.vae.encode(to_images(torch.from_numpy(frames)))
         return sample_latent(mu, logvar, self.noise.normal(lanes, mu.shape[1]))
+
+    def render(self) -> tuple[np.ndarray, ...]:
+        """The games' frames (64, 64, 3) of bytes, as V sees them."""
+        return tuple(self.frames.copy())
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stops the games."""

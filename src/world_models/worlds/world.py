@@ -142,6 +142,10 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Lanes whose episode has ended: (lanes,) booleans."""
         return self._terminated | self._truncated
 
+    def render(self) -> tuple[np.ndarray, ...] | None:
+        """What each lane shows: frames (64, 64, 3) of bytes, where the world draws any."""
+        return None
+
     def _features(self) -> np.ndarray:
         parts = [self._latent, self._state.hidden] + [self._state.cell] * self.cell
         return torch.cat(parts, dim=1).numpy()

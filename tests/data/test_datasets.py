@@ -1,0 +1,113 @@
+"""Streams for training: every frame once, mixed, and split by episode."""
+
+import numpy as np
+import pytest
+import torch
+
+from world_models.data.datasets import FrameBatches, SequenceBatches, split_episodes
+from world_models.data.store import Episode, EpisodeStore, shard_path, write_shard
+from world_models.errors import StoreError
+
+
+def write(folder, lengths, shard_episodes=4):
+    """Episodes whose frames say where they are from: red is the episode, blue the step."""
+    episodes = []
+    for number, length in enumerate(lengths):
+        frames = np.zeros((length + 1, 64, 64, 3), np.uint8)
+        steps = np.arange(length + 1)
+        frames[..., 0] = number
+        frames[..., 2] = steps[:, None, None]
+        latent = np.stack([np.full(length + 1, number), steps], axis=1).astype(np.float32)
+        episodes.append(
+            Episode(
+                number,
+                True,
+                {"frames": frames, "mu": latent, "logvar": latent},
+                {"actions": np.zeros((length, 1), np.float32), "rewards": np.zeros(length, "f")},
+            )
+        )
+    for number, first in enumerate(range(0, len(episodes), shard_episodes)):
+        write_shard(shard_path(folder, number), episodes[first : first + shard_episodes])
+    return EpisodeStore(folder)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("episodes"), [30, 230, 7, 99, 100, 41])
+
+
+def told(batches):
+    """(episode, step) of each frame of batches (N, 64, 64, 3)."""
+    frames = torch.cat(list(batches))[:, 0, 0].long()
+    return [tuple(pair) for pair in torch.stack([frames[:, 0], frames[:, 2]], 1).tolist()]
+
+
+def everything(store, episodes):
+    return [(at.seed, step) for at in episodes for step in range(at.length + 1)]
+
+
+@pytest.mark.parametrize(
+    ("count", "validation"), [(2, [1]), (6, [5]), (10, [9]), (25, [9, 19]), (30, [9, 19, 29])]
+)
+def test_train_and_validation_are_split_by_episode(tmp_path, count, validation):
+    train, held_out = split_episodes(write(tmp_path, [2] * count))
+    assert [at.seed for at in held_out] == validation
+    assert [at.seed for at in train] == [i for i in range(count) if i not in validation]
+
+
+def test_one_episode_can_not_be_split(tmp_path):
+    with pytest.raises(StoreError, match="one episode"):
+        split_episodes(write(tmp_path, [5]))
+
+
+def test_an_epoch_shows_every_frame_once_but_for_a_last_partial_batch(store):
+    episodes = store.episodes()
+    batches = list(FrameBatches(store, episodes, 64, seed=0))
+    assert {tuple(batch.shape) for batch in batches} == {(64, 64, 64, 3)}
+    seen, all_frames = told(batches), everything(store, episodes)
+    assert len(seen) == len(set(seen)) == len(all_frames) // 64 * 64
+    assert set(seen) <= set(all_frames)
+
+
+def test_a_batch_mixes_episodes(store):
+    first = next(iter(FrameBatches(store, store.episodes(), 64, seed=0)))
+    assert len({episode for episode, _ in told([first])}) >= 4
+
+
+def test_epochs_have_orders_of_their_own_that_the_seed_tells(store):
+    episodes = store.episodes()
+    stream, same, other = (FrameBatches(store, episodes, 64, seed) for seed in (0, 0, 1))
+    first, second = told(stream), told(stream)
+    assert first != second
+    assert (told(same), told(same)) == (first, second)
+    assert told(other) != first
+
+
+def test_without_a_seed_frames_keep_their_order_in_every_epoch(store):
+    episodes = store.episodes()
+    stream = FrameBatches(store, episodes, 32, None)
+    assert told(stream) == told(stream) == everything(store, episodes)[: 513 // 32 * 32]
+
+
+def test_the_buffer_is_bounded_and_loses_no_frame_between_its_fillings(store, monkeypatch):
+    monkeypatch.setattr("world_models.data.datasets.SHUFFLED_CHUNKS", 2)
+    episodes = store.episodes()
+    seen = told(FrameBatches(store, episodes, 64, seed=0))
+    assert len(seen) == len(set(seen)) == 513 // 64 * 64
+
+
+def test_more_frames_a_batch_than_there_are_is_an_error_not_an_endless_wait(store):
+    with pytest.raises(StoreError, match=r"8 frames.*batch_size 100"):
+        FrameBatches(store, store.episodes()[2:3], 100, seed=0)
+
+
+def test_sequences_of_a_seed_are_the_same_each_time_and_lanes_differ(store):
+    def first(seed, lanes):
+        return next(iter(SequenceBatches(store, store.episodes(), lanes, 50, seed)))
+
+    one, again, other = first(1, 3), first(1, 3), first(2, 3)
+    torch.testing.assert_close(tuple(one), tuple(again))
+    assert (one.mu != other.mu).any()
+    assert (one.mu[:, 0] != one.mu[:, 1]).any()
+    # A lane's episodes do not depend on how many lanes there are.
+    torch.testing.assert_close(first(1, 2).mu, one.mu[:, :2])

@@ -1,0 +1,173 @@
+"""Episodes on disk: what is written is read, and what is damaged is named."""
+
+import errno
+import os
+
+import numpy as np
+import pytest
+
+from world_models.data import store as store_module
+from world_models.data.store import CHUNK, Episode, EpisodeStore, shard_path, write_shard
+from world_models.errors import StoreError
+
+LENGTHS = [5, CHUNK + 30, 1, CHUNK - 1]
+
+
+def an_episode(seed, length):
+    random = np.random.default_rng(seed)
+    return Episode(
+        seed,
+        bool(seed % 2),
+        {"frames": random.integers(0, 256, (length + 1, 4, 4, 3), np.uint8)},
+        {
+            "actions": random.uniform(-1, 1, (length, 2)).astype(np.float32),
+            # The first of them are zeros, which Zarr might leave out.
+            "rewards": np.where(seed == 0, 0, random.normal(size=length)).astype(np.float32),
+        },
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where the data set of the task pendulum lies."""
+    return tmp_path / "data" / "pendulum" / "episodes"
+
+
+@pytest.fixture
+def episodes(folder):
+    """Two shards of them, written."""
+    episodes = [an_episode(seed, length) for seed, length in enumerate(LENGTHS)]
+    write_shard(shard_path(folder, 0), episodes[:3])
+    write_shard(shard_path(folder, 1), episodes[3:])
+    return episodes
+
+
+def assert_equal_episodes(one, other):
+    assert (one.seed, one.terminated, len(one)) == (other.seed, other.terminated, len(other))
+    for kind in ("frames", "steps"):
+        ours, theirs = getattr(one, kind), getattr(other, kind)
+        assert ours.keys() == theirs.keys()
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name])
+            assert ours[name].dtype == theirs[name].dtype
+
+
+def read_all(folder):
+    store = EpisodeStore(folder)
+    return [store.read(at) for at in store.episodes()]
+
+
+def test_episodes_come_back_as_they_were(folder, episodes):
+    for read, written in zip(read_all(folder), episodes, strict=True):
+        assert_equal_episodes(read, written)
+
+
+def test_the_list_of_episodes_says_what_they_are(folder, episodes):
+    listed = EpisodeStore(folder).episodes()
+    assert [at.length for at in listed] == LENGTHS
+    assert [at.seed for at in listed] == [0, 1, 2, 3]
+    assert [at.terminated for at in listed] == [False, True, False, True]
+    assert [at.shard for at in listed] == [shard_path(folder, n) for n in (0, 0, 0, 1)]
+
+
+def test_a_part_of_an_episode_is_that_part(folder, episodes):
+    store = EpisodeStore(folder)
+    at, frames = store.episodes()[1], episodes[1].frames["frames"]
+    np.testing.assert_array_equal(store.read_frames(at, "frames", 3, 9), frames[3:9])
+    np.testing.assert_array_equal(store.read_frames(at, "frames", 90, 120), frames[90:120])
+    np.testing.assert_array_equal(store.read_frames(at, "frames"), frames)
+
+
+def test_equal_episodes_make_equal_bytes(folder, episodes, tmp_path):
+    again = shard_path(tmp_path / "elsewhere", 7)
+    write_shard(again, episodes[:3])
+    assert again.read_bytes() == shard_path(folder, 0).read_bytes()
+
+
+def test_writing_leaves_nothing_but_the_shard(folder, episodes):
+    assert sorted(folder.iterdir()) == [shard_path(folder, 0), shard_path(folder, 1)]
+
+
+def refused(folder, path, *words):
+    """The error names the file and how to make it again."""
+    with pytest.raises(StoreError) as caught:
+        read_all(folder)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert all(word in message for word in words), message
+    assert "dvc repro --force --single-item collect@pendulum" in message
+
+
+def read_or_complain(folder):
+    try:
+        return read_all(folder), None
+    except StoreError as error:
+        return None, str(error)
+
+
+def test_an_empty_or_missing_folder_is_named(folder):
+    refused(folder, folder, "holds no shards")
+    folder.mkdir(parents=True)
+    refused(folder, folder, "holds no shards")
+
+
+def test_a_missing_shard_is_named(folder, episodes):
+    shard_path(folder, 0).unlink()
+    refused(folder, shard_path(folder, 0), "missing")
+
+
+def test_a_shard_that_goes_missing_later_is_named(folder, episodes):
+    store = EpisodeStore(folder)
+    at = store.episodes()[0]
+    at.shard.unlink()
+    with pytest.raises(StoreError, match=r"shard-00000\.zarr\.zip: missing"):
+        store.read(at)
+
+
+@pytest.mark.parametrize("kept", [0, 10, 5000, -1, -30])
+def test_a_truncated_shard_is_named(folder, episodes, kept):
+    path = shard_path(folder, 0)
+    path.write_bytes(path.read_bytes()[:kept])
+    refused(folder, path, "damaged", "delete it")
+
+
+def test_a_flipped_bit_is_named_or_harmless(folder, episodes):
+    """Zip has bytes that mean nothing, such as dates; no other damage may pass."""
+    path = shard_path(folder, 0)
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    named = 0
+    # Half of them anywhere, half in zip's directory at the end.
+    places = [*random.integers(len(whole), size=60), *random.integers(-1500, -1, size=60)]
+    for place in places:
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(damaged)
+        read, complaint = read_or_complain(folder)
+        if complaint:
+            assert complaint.startswith(f"{path}: damaged")
+            named += 1
+        else:
+            for one, written in zip(read, episodes, strict=True):
+                assert_equal_episodes(one, written)
+    assert named > len(places) / 2
+
+
+def test_a_file_that_is_no_shard_is_named(folder, episodes):
+    shard_path(folder, 1).write_text("not a zip")
+    refused(folder, shard_path(folder, 1), "damaged")
+
+
+def test_a_full_disk_leaves_nothing(folder, monkeypatch):
+    def full(*_args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for owner, name in [
+        (store_module.os, "replace"),
+        (store_module.zipfile.ZipFile, "writestr"),
+    ]:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, full)
+            with pytest.raises(OSError, match="No space left"):
+                write_shard(shard_path(folder, 0), [an_episode(0, 3)])
+        assert list(folder.iterdir()) == []

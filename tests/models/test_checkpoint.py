@@ -1,0 +1,168 @@
+"""Models on disk: what is written is read, and what can't be read is said in one line."""
+
+import errno
+import os
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from world_models.errors import CheckpointError
+from world_models.models import checkpoint
+from world_models.models.checkpoint import (
+    load_controllers,
+    load_rnn,
+    load_vae,
+    save_controllers,
+    save_rnn,
+    save_vae,
+)
+from world_models.models.controller import Controllers, ControllerSizes
+from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.models.vae import VAE, VAESizes
+
+RNN_SIZES = MDNRNNSizes(4, 2, 8, 3, restart_input=True, reward_head=True, done_head=False)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Where the files of the task carracing lie."""
+    return tmp_path / "models" / "carracing"
+
+
+@pytest.fixture
+def rnn():
+    torch.manual_seed(0)
+    return MDNRNN(RNN_SIZES)
+
+
+def controllers(features=12, actions=2):
+    sizes = ControllerSizes(features, actions, bias=True, cell=False)
+    return Controllers(sizes, torch.randn(1, sizes.parameter_count))
+
+
+def assert_equal_weights(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
+
+
+def refused(path, load, *words):
+    """The error names the file, says why and how to make it again, in one line."""
+    with pytest.raises(CheckpointError) as caught:
+        load()
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert all(word in message for word in words), message
+    assert f"dvc repro --force --single-item {path.stem}@carracing" in message
+    assert "\n" not in message
+
+
+def test_vae_comes_back_as_it_was(folder):
+    vae = VAE(VAESizes(4))
+    save_vae(folder / "vae.safetensors", vae)
+    loaded = load_vae(folder / "vae.safetensors")
+    assert loaded.sizes == vae.sizes
+    assert_equal_weights(loaded.state_dict(), vae.state_dict())
+    assert not loaded.training
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_rnn_comes_back_as_it_was(folder, rnn):
+    save_rnn(folder / "rnn.safetensors", rnn)
+    loaded = load_rnn(folder / "rnn.safetensors", latent_size=4)
+    assert loaded.sizes == RNN_SIZES
+    assert_equal_weights(loaded.state_dict(), rnn.state_dict())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_controllers_come_back_as_they_were(folder, rnn, count):
+    sizes = ControllerSizes(12, 2, bias=True, cell=False)
+    population = Controllers(sizes, torch.randn(count, sizes.parameter_count))
+    save_controllers(folder / "controller.safetensors", population)
+    loaded = load_controllers(folder / "controller.safetensors", rnn)
+    assert loaded.sizes == sizes
+    torch.testing.assert_close(loaded.parameters, population.parameters, rtol=0, atol=0)
+
+
+def test_a_file_holds_no_pickle_and_equal_models_make_equal_bytes(folder, rnn):
+    one, other = folder / "one.safetensors", folder / "other.safetensors"
+    save_rnn(one, rnn)
+    save_rnn(other, rnn)
+    assert one.read_bytes() == other.read_bytes()
+    assert b"pickle" not in one.read_bytes()
+    assert b"torch" not in one.read_bytes()
+
+
+def test_a_missing_file_is_named(folder, rnn):
+    for name, load in [
+        ("vae", load_vae),
+        ("rnn", lambda path: load_rnn(path, 4)),
+        ("controller", lambda path: load_controllers(path, rnn)),
+    ]:
+        path = folder / f"{name}.safetensors"
+        refused(path, lambda load=load, path=path: load(path), "missing")
+
+
+@pytest.mark.parametrize("kept", [0, 4, 40, 1000, -1])
+def test_a_truncated_file_is_named(folder, rnn, kept):
+    path = folder / "rnn.safetensors"
+    save_rnn(path, rnn)
+    path.write_bytes(path.read_bytes()[:kept])
+    refused(path, lambda: load_rnn(path, 4), "damaged")
+
+
+def test_a_file_of_something_else_is_named(folder):
+    path = folder / "vae.safetensors"
+    folder.mkdir(parents=True)
+    path.write_text("version https://git-lfs.github.com/spec/v1\n" * 3)
+    refused(path, lambda: load_vae(path), "damaged")
+    save_file({"weight": torch.zeros(2)}, path)
+    refused(path, lambda: load_vae(path), "damaged")
+
+
+def test_a_checkpoint_of_another_model_is_named(folder, rnn):
+    path = folder / "vae.safetensors"
+    save_rnn(path, rnn)
+    refused(path, lambda: load_vae(path))
+    path = folder / "controller.safetensors"
+    save_vae(path, VAE(VAESizes(4)))
+    refused(path, lambda: load_controllers(path, rnn))
+
+
+def test_a_checkpoint_whose_weights_are_not_of_its_sizes_is_named(folder, rnn):
+    path = folder / "rnn.safetensors"
+    rnn.sizes = MDNRNNSizes(4, 2, 9, 3, restart_input=True, reward_head=True, done_head=False)
+    save_rnn(path, rnn)
+    refused(path, lambda: load_rnn(path, 4), "sizes")
+
+
+def test_an_rnn_for_other_latents_is_named(folder, rnn):
+    path = folder / "rnn.safetensors"
+    save_rnn(path, rnn)
+    refused(path, lambda: load_rnn(path, latent_size=32), "latents of 4, not 32")
+
+
+def test_a_controller_for_other_features_or_actions_is_named(folder, rnn):
+    path = folder / "controller.safetensors"
+    save_controllers(path, controllers(features=13))
+    refused(path, lambda: load_controllers(path, rnn), "13 features, not 12")
+    save_controllers(path, controllers(actions=3))
+    refused(path, lambda: load_controllers(path, rnn), "3 actions, not 2")
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_other(folder, monkeypatch):
+    path = folder / "vae.safetensors"
+    save_vae(path, VAE(VAESizes(4)))
+    before = path.read_bytes()
+
+    def full(*_args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    for owner, name in [(checkpoint.os, "replace"), (type(path), "write_bytes")]:
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, full)
+            with pytest.raises(OSError, match="No space left"):
+                save_vae(path, VAE(VAESizes(4)))
+        assert list(folder.iterdir()) == [path]
+        assert path.read_bytes() == before

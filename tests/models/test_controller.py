@@ -1,0 +1,45 @@
+"""C: the paper's sizes, and a population against its members one by one."""
+
+import pytest
+import torch
+
+from world_models.models.controller import Controllers, ControllerSizes
+
+
+def test_parameter_counts_are_the_papers():
+    assert ControllerSizes(32 + 256, 3, bias=True, cell=False).parameter_count == 867
+    assert ControllerSizes(64 + 2 * 512, 1, bias=False, cell=True).parameter_count == 1_088
+
+
+def a_population(count, bias):
+    torch.manual_seed(0)
+    sizes = ControllerSizes(5, 2, bias=bias, cell=False)
+    return Controllers(sizes, torch.randn(count, sizes.parameter_count))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_an_action_is_the_tanh_of_a_linear_map(bias):
+    controllers = a_population(1, bias)
+    features = torch.randn(3, 5)
+    weight = controllers.parameters[0, :10].reshape(2, 5)
+    offset = controllers.parameters[0, 10:] if bias else 0
+    torch.testing.assert_close(controllers.act(features), (features @ weight.T + offset).tanh())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("episodes", [1, 4])
+def test_a_population_acts_like_its_members_one_by_one(bias, episodes):
+    controllers = a_population(3, bias)
+    features = torch.randn(3 * episodes, 5)
+    actions = controllers.act(features)
+    assert actions.shape == (3 * episodes, 2)
+    for i in range(3):
+        member = Controllers(controllers.sizes, controllers.parameters[i : i + 1])
+        own = slice(i * episodes, (i + 1) * episodes)
+        torch.testing.assert_close(actions[own], member.act(features[own]))
+
+
+def test_zeros_stand_still():
+    sizes = ControllerSizes(5, 2, bias=True, cell=False)
+    still = Controllers(sizes, torch.zeros(1, sizes.parameter_count))
+    assert still.act(torch.randn(4, 5)).abs().max() == 0

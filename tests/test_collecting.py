@@ -1,0 +1,218 @@
+"""Making the data set: aligned transitions, and shards that depend on their seeds alone."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tests.counting import TIME_LIMIT, CountingVAE, ends_by_itself, length_of, read_frame, reward_of
+from world_models.collecting import Held, collect, make_shard, random_policy, shard_jobs
+from world_models.config import CollectConfig
+from world_models.data.datasets import SequenceBatches, episode_sequence
+from world_models.data.store import EpisodeStore
+from world_models.encoding import encode
+from world_models.errors import ConfigError
+from world_models.seeds import COLLECT
+from world_models.tasks import get_task
+
+
+def a_config(**changes):
+    values = {
+        "policy": "held",
+        "simulator": "gymnasium",
+        "episodes": 7,
+        "shard_episodes": 3,
+        "shortest": 0,
+        "longest_hold": [3, 3],
+        "workers": 1,
+    }
+    return CollectConfig(**(values | changes))
+
+
+@pytest.fixture
+def collected(counting, tmp_path):
+    """Seven episodes of the counting game in three shards."""
+    folder = tmp_path / "data" / "counting" / "episodes"
+    lengths = list(collect(shard_jobs(folder, "counting", a_config(), seed=1), workers=1))
+    assert [len(shard) for shard in lengths] == [3, 3, 1]
+    return EpisodeStore(folder)
+
+
+def expected_length(seed):
+    return length_of(seed) if ends_by_itself(seed) else TIME_LIMIT
+
+
+def policy_actions(seed, count):
+    policy = random_policy(get_task("counting"), a_config(), 1, seed)
+    return [float(np.float32(policy.act(None)[0])) for _ in range(count)]
+
+
+def test_frame_action_reward_and_next_frame_are_one_transition(collected):
+    for at in collected.episodes():
+        episode = collected.read(at)
+        length = expected_length(at.seed)
+        assert len(episode) == at.length == length
+        actions = policy_actions(at.seed, length)
+        assert episode.steps["actions"].ravel().tolist() == actions
+        assert episode.steps["rewards"].tolist() == [reward_of(step) for step in range(length)]
+        told = [read_frame(frame) for frame in episode.frames["frames"]]
+        assert [step for step, _, _ in told] == list(range(length + 1))
+        assert [seed for _, _, seed in told] == [at.seed] * (length + 1)
+        # Frame t + 1 shows action t; nothing was done before the first frame.
+        shown = [action for _, action, _ in told]
+        assert shown == pytest.approx([-1, *actions], abs=0.006)
+
+
+def test_an_end_is_the_games_and_a_time_limit_is_none(collected):
+    ends = {at.seed: at.terminated for at in collected.episodes()}
+    assert ends == {seed: ends_by_itself(seed) for seed in COLLECT[:7]}
+    assert set(ends.values()) == {True, False}
+
+
+@pytest.fixture
+def latents(collected, tmp_path):
+    """The same episodes through V."""
+    folder = tmp_path / "data" / "counting" / "latents"
+    counts = list(encode(collected, CountingVAE(), folder, batch_size=4))
+    assert sum(counts) == sum(at.length + 1 for at in collected.episodes())
+    return EpisodeStore(folder)
+
+
+def test_latents_keep_their_places_beside_actions_and_rewards(collected, latents):
+    for at, before in zip(latents.episodes(), collected.episodes(), strict=True):
+        assert (at.seed, at.terminated, at.length) == (
+            before.seed,
+            before.terminated,
+            before.length,
+        )
+        episode, frames = latents.read(at), collected.read(before)
+        told = [read_frame(frame) for frame in frames.frames["frames"]]
+        np.testing.assert_allclose(episode.frames["mu"], told, atol=1e-5)
+        assert (episode.frames["logvar"] < -80).all()
+        for name in ("actions", "rewards"):
+            np.testing.assert_array_equal(episode.steps[name], frames.steps[name])
+
+
+def test_an_episodes_sequence_leads_from_each_latent_to_the_next(latents):
+    for at in latents.episodes():
+        part = episode_sequence(latents.read(at))
+        steps = list(range(at.length))
+        assert part.mu[:, 0].tolist() == steps
+        assert part.next_mu[:, 0].tolist() == [step + 1 for step in steps]
+        np.testing.assert_allclose(part.next_mu[:, 1], part.action[:, 0], atol=0.006)
+        assert part.reward.tolist() == [reward_of(step) for step in steps]
+        last = [False] * (at.length - 1)
+        assert part.done.tolist() == [*last, at.terminated]
+        assert part.restart.tolist() == [True, *last]
+
+
+def test_batches_of_sequences_are_episodes_end_to_end_in_every_lane(latents):
+    episodes = latents.episodes()
+    lengths = {at.seed: at.length for at in episodes}
+    stream = iter(SequenceBatches(latents, episodes, lanes=2, steps=5, seed=3))
+    pieces = [next(stream) for _ in range(2 * sum(lengths.values()) // 5 + 1)]
+    assert all(piece.mu.shape == (5, 2, 3) for piece in pieces)
+    for lane in range(2):
+        rows = [
+            (*map(int, piece.mu[t, lane, [0, 2]]), int(piece.next_mu[t, lane, 0]), *flags)
+            for piece in pieces
+            for t in range(5)
+            for flags in [(bool(piece.done[t, lane]), bool(piece.restart[t, lane]))]
+        ]
+        assert rows[0][0] == 0
+        for step, seed, following, done, restart in rows:
+            assert following == step + 1
+            assert restart == (step == 0)
+            assert done == (following == lengths[seed] and ends_by_itself(seed))
+        for (_, seed, following, *_), (step, next_seed, *_) in pairwise(rows):
+            ended = following == lengths[seed]
+            assert step == (0 if ended else following)
+            assert ended or next_seed == seed
+        # Each pass shows every episode once.
+        order = [seed for step, seed, *_ in rows if step == 0]
+        assert sorted(order[:7]) == sorted(lengths)
+        assert sorted(order[7:14]) == sorted(lengths)
+
+
+def test_episodes_that_are_too_short_are_played_again_with_another_seed(counting, tmp_path):
+    config = a_config(episodes=4, shard_episodes=4, shortest=5)
+    (lengths,) = collect(shard_jobs(tmp_path, "counting", config, seed=1), workers=1)
+    assert min(lengths) > 5
+    seeds = [at.seed for at in EpisodeStore(tmp_path).episodes()]
+    # Seeds 0 and 4 end after 4 steps and seed 1 after 5; seeds 8 and 5 run to the time limit.
+    assert seeds == [8, 5, 2, 3]
+
+
+def test_a_shortest_length_that_no_episode_reaches_is_refused(counting, tmp_path):
+    with pytest.raises(ConfigError, match=r"collect\.shortest: 9; no episode has over 9 steps"):
+        shard_jobs(tmp_path, "counting", a_config(shortest=TIME_LIMIT), seed=1)
+
+
+def test_a_shard_can_be_made_again_alone(collected):
+    shard = collected.shards[1]
+    before = shard.read_bytes()
+    shard.unlink()
+    job = shard_jobs(collected.folder, "counting", a_config(), seed=1)[1]
+    assert job.path == shard
+    make_shard(job)
+    assert shard.read_bytes() == before
+
+
+def test_another_seed_makes_other_episodes(counting, tmp_path):
+    for seed in (1, 2):
+        list(collect(shard_jobs(tmp_path / str(seed), "counting", a_config(), seed), workers=1))
+    one, other = (EpisodeStore(tmp_path / str(seed)) for seed in (1, 2))
+    assert one.shards[0].read_bytes() != other.shards[0].read_bytes()
+
+
+def test_shards_do_not_depend_on_the_number_of_workers(tmp_path):
+    config = a_config(episodes=4, shard_episodes=2)
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        list(collect(shard_jobs(folder, "pendulum", config, seed=1), workers))
+    for shard in EpisodeStore(tmp_path / "1").shards:
+        assert shard.read_bytes() == (tmp_path / "2" / shard.name).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["held", "brownian", "random-network"])
+def test_a_policy_is_drawn_from_its_seeds_alone(kind):
+    task, config = get_task("carracing"), a_config(policy=kind)
+    frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+
+    def actions(seed, episode):
+        policy = random_policy(task, config, seed, episode)
+        return np.stack([policy.act(frame) for _ in range(6)])
+
+    first = actions(1, 5)
+    assert first.shape == (6, 3)
+    assert (np.abs(first) <= 1).all()
+    np.testing.assert_array_equal(actions(1, 5), first)
+    assert (actions(1, 6) != first).any()
+    assert (actions(2, 5) != first).any()
+
+
+def test_held_actions_last_one_to_as_many_steps_as_drawn():
+    holds = []
+    for episode in range(20):
+        policy = Held(1, np.random.default_rng(episode), [4, 4])
+        actions = np.stack([policy.act(np.zeros(0)) for _ in range(100)])[:, 0]
+        changes = np.flatnonzero(np.diff(actions)) + 1
+        holds += np.diff([0, *changes]).tolist()
+    assert set(holds) == {1, 2, 3, 4}
+
+
+def test_an_episodes_longest_hold_is_drawn_between_its_bounds():
+    random = np.random.default_rng(0)
+    longest = [Held(1, random, [10, 300]).longest for _ in range(1000)]
+    assert min(longest) >= 10
+    assert max(longest) <= 300
+    # Uniform in the logarithm: half of them are under the geometric mean.
+    assert np.median(longest) == pytest.approx((10 * 300) ** 0.5, rel=0.2)
+
+
+def test_brownian_actions_drift_by_small_steps_within_their_bounds():
+    policy = random_policy(get_task("carracing"), a_config(policy="brownian"), 1, 1)
+    actions = np.stack([policy.act(np.zeros(0)) for _ in range(2000)])
+    steps = np.diff(actions, axis=0)
+    assert np.abs(actions).max() == 1
+    assert steps.std() == pytest.approx(1 / 50**0.5, rel=0.1)

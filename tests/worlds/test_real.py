@@ -1,0 +1,204 @@
+"""The real world through V and M, on the counting game, whose traces are known exactly."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.counting import (
+    COUNTING,
+    DOUBLED,
+    TIME_LIMIT,
+    Counting,
+    CountingVAE,
+    ends_by_itself,
+    length_of,
+    reward_of,
+)
+from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.models.vae import VAE, VAESizes, sample_latent, to_images
+from world_models.worlds.noise import LaneNoise
+from world_models.worlds.pixels import GymnasiumLanes
+from world_models.worlds.real import RealWorld
+from world_models.worlds.rollout import play
+
+LATENT, HIDDEN = 3, 6
+SEEDS = [0, 1, 2, 3, 5]
+
+
+def an_rnn(restart_input=True):
+    torch.manual_seed(0)
+    sizes = MDNRNNSizes(LATENT, 1, HIDDEN, 5, restart_input, reward_head=True, done_head=True)
+    return MDNRNN(sizes).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def open_world():
+    """Give a function that opens a world, which is closed when the test ends."""
+    worlds = []
+
+    def opened(count, vae=None, cell=False, task=COUNTING, patience=0, rnn=None):
+        world = RealWorld(
+            task,
+            GymnasiumLanes(task, count),
+            CountingVAE() if vae is None else vae,
+            an_rnn() if rnn is None else rnn,
+            cell,
+            patience,
+        )
+        worlds.append(world)
+        return world
+
+    yield opened
+    for world in worlds:
+        world.close()
+
+
+def actions_of(seed, step):
+    return np.random.default_rng((seed, step)).uniform(-1, 1, 1).astype(np.float32)
+
+
+def trace(world, seeds, steps):
+    """Features (steps + 1, lanes, F), rewards, terminated and truncated (steps, lanes)."""
+    features = [world.reset(seed=seeds)[0]]
+    results = []
+    for step in range(steps):
+        after, *result, _ = world.step(np.stack([actions_of(seed, step) for seed in seeds]))
+        features.append(after)
+        results.append(result)
+    return np.stack(features), *map(np.stack, zip(*results, strict=True))
+
+
+def length(seed):
+    return length_of(seed) if ends_by_itself(seed) else TIME_LIMIT
+
+
+@pytest.mark.parametrize("cell", [True, False])
+@pytest.mark.parametrize("task", [COUNTING, DOUBLED])
+def test_features_are_the_frames_latent_and_the_state_before_it(open_world, cell, task):
+    """C sees h_t with frame t: M has taken in frame t - 1 and action t - 1, and no more."""
+    rnn = an_rnn()
+    features, *_ = trace(open_world(1, cell=cell, task=task, rnn=rnn), [5], TIME_LIMIT)
+    state = rnn.initial_state(1)
+    last_action = -1.0  # none
+    for step in range(TIME_LIMIT + 1):
+        latent = torch.tensor([[float(step), last_action, 5.0]])
+        seen = [latent, state.hidden, state.cell] if cell else [latent, state.hidden]
+        np.testing.assert_allclose(features[step], torch.cat(seen, 1), atol=0.006)
+        latent = torch.from_numpy(features[step][:, :LATENT])
+        action = torch.from_numpy(actions_of(5, step))[None]
+        last_action = float(action)
+        state = rnn.step(latent, task.to_model(action), torch.tensor([step == 0]), state)
+
+
+def test_c_is_given_a_sampled_latent(open_world):
+    vae = CountingVAE(sigma=0.5)
+    features, *_ = trace(open_world(2, vae=vae), [5, 8], 2)
+    noise, lanes = LaneNoise(2), torch.arange(2)
+    noise.seed(lanes, [5, 8])
+    for step in range(3):
+        drawn = features[step][:, [0, 2]]
+        expected = (
+            np.array([[step, 5], [step, 8]]) + 0.5 * noise.normal(lanes, 3).numpy()[:, [0, 2]]
+        )
+        np.testing.assert_allclose(drawn, expected, atol=1e-4)
+
+
+def test_a_frame_goes_through_v_as_it_is(open_world):
+    torch.manual_seed(0)
+    vae = VAE(VAESizes(LATENT)).eval().requires_grad_(False)
+    world = open_world(3, vae=vae)
+    features, *_ = trace(world, [5, 6, 8], 1)
+    noise, lanes = LaneNoise(3), torch.arange(3)
+    noise.seed(lanes, [5, 6, 8])
+    noise.normal(lanes, LATENT)  # drawn for the first frames
+    mu, logvar = vae.encode(to_images(torch.from_numpy(world.frames)))
+    expected = sample_latent(mu, logvar, noise.normal(lanes, LATENT))
+    np.testing.assert_allclose(features[1][:, :LATENT], expected, atol=1e-5)
+
+
+def test_rewards_and_ends_are_the_games(open_world):
+    _, rewards, terminated, truncated = trace(open_world(5), SEEDS, TIME_LIMIT)
+    for lane, seed in enumerate(SEEDS):
+        end = length(seed) - 1
+        assert rewards[: end + 1, lane].tolist() == [reward_of(step) for step in range(end + 1)]
+        assert bool(terminated[end, lane]) == ends_by_itself(seed)
+        assert bool(truncated[end, lane]) != ends_by_itself(seed)
+        assert not (terminated | truncated)[:end, lane].any()
+
+
+def test_a_finished_lanes_game_is_not_stepped_and_rests(open_world):
+    world = open_world(5)
+    before = Counting.steps_taken
+    features, rewards, terminated, truncated = trace(world, SEEDS, TIME_LIMIT + 2)
+    assert Counting.steps_taken - before == sum(map(length, SEEDS))
+    for lane, seed in enumerate(SEEDS):
+        end = length(seed)
+        assert (features[end:, lane] == features[end, lane]).all()
+        assert (rewards[end:, lane] == 0).all()
+        assert (terminated | truncated)[end - 1 :, lane].all()
+
+
+def test_lanes_do_not_depend_on_their_neighbours(open_world):
+    vae = CountingVAE(sigma=0.5)
+    together = trace(open_world(5, vae=vae), SEEDS, TIME_LIMIT)
+    for lane, seed in enumerate(SEEDS):
+        alone = trace(open_world(1, vae=vae), [seed], TIME_LIMIT)
+        for part, single in zip(together, alone, strict=True):
+            np.testing.assert_allclose(part[:, lane], single[:, 0], atol=1e-4)
+
+
+def test_a_reset_begins_anew_with_ms_state_at_zero(open_world):
+    world = open_world(2, vae=CountingVAE(sigma=0.5))
+    first = trace(world, [1, 2], 6)
+    trace(world, [7, 9], 3)
+    again = trace(world, [1, 2], 6)
+    assert (first[0][0][:, LATENT:] == 0).all()
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("paid", [0, 1, 3])
+def test_patience_cuts_an_episode_off_after_as_many_steps_without_a_reward(open_world, paid):
+    task = replace(COUNTING, env_kwargs={"paid": paid})
+    world = open_world(2, task=task, patience=4)
+    before = Counting.steps_taken
+    _, _, terminated, truncated = trace(world, [5, 11], TIME_LIMIT)  # these end by time alone
+    assert not terminated.any()
+    assert truncated.argmax(axis=0).tolist() == [paid + 4 - 1] * 2
+    assert Counting.steps_taken - before == 2 * (paid + 4)
+
+
+def test_patience_starts_anew_with_each_episode(open_world):
+    task = replace(COUNTING, env_kwargs={"paid": 2})
+    world = open_world(1, task=task, patience=3)
+    for _ in range(2):
+        *_, truncated = trace(world, [5], 6)
+        assert truncated[:, 0].tolist() == [False] * 4 + [True] * 2
+
+
+def test_without_patience_an_idle_episode_goes_on(open_world):
+    task = replace(COUNTING, env_kwargs={"paid": 0})
+    *_, truncated = trace(open_world(1, task=task), [5], TIME_LIMIT)
+    assert truncated[:, 0].tolist() == [False] * (TIME_LIMIT - 1) + [True]
+
+
+def test_a_reset_of_some_lanes_is_refused(open_world):
+    world = open_world(2)
+    with pytest.raises(ValueError, match="reset_mask"):
+        world.reset(seed=1, options={"reset_mask": np.array([True, False])})
+
+
+def test_a_whole_episode_is_played_in_each_lane(open_world):
+    shown = []
+
+    def still(features):
+        shown.append(features)
+        return np.zeros((5, 1), np.float32)
+
+    played = play(open_world(5), still, SEEDS)
+    assert played.lengths.tolist() == [length(seed) for seed in SEEDS]
+    returns = [sum(reward_of(step) for step in range(length(seed))) for seed in SEEDS]
+    assert played.returns.tolist() == returns
+    assert len(shown) == TIME_LIMIT
