@@ -1,0 +1,37 @@
+"""A dream that is easy to act in: its reward is the last action's, from -0.64 to 0.64."""
+
+from dataclasses import replace
+
+import torch
+
+from tests.counting import COUNTING
+from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.worlds.dream import DreamWorld
+
+LATENT, HIDDEN, STEPS = 2, 4, 20
+TASK = replace(COUNTING, time_limit=STEPS)
+
+
+def rewarding_rnn() -> MDNRNN:
+    """M whose first hidden unit is tanh(tanh(action)), which is its reward; it ends nothing."""
+    torch.manual_seed(0)
+    sizes = MDNRNNSizes(LATENT, 1, HIDDEN, 2, False, reward_head=True, done_head=True)
+    rnn = MDNRNN(sizes).eval().requires_grad_(False)
+    # Rows of the LSTM: its input, forget, cell and output gates, HIDDEN each.
+    into, forget, cell, output = (gate * HIDDEN for gate in range(4))
+    for row in (into, forget, cell, output):
+        rnn.lstm.weight_ih_l0[row] = 0
+        rnn.lstm.weight_hh_l0[row] = 0
+    rnn.lstm.bias_ih_l0[[into, output]] = 20
+    rnn.lstm.bias_ih_l0[forget] = -20
+    rnn.lstm.weight_ih_l0[cell, LATENT] = 1
+    rnn.heads.weight[-2:] = 0
+    rnn.heads.weight[-2, 0] = 1
+    rnn.heads.bias[-2:] = torch.tensor([0.0, -5.0])
+    return rnn
+
+
+def rewarding_dream(lanes: int, **more: object) -> DreamWorld:
+    """A dream of that M."""
+    starts = torch.zeros(3, 2, LATENT)
+    return DreamWorld(TASK, rewarding_rnn(), starts, lanes, 1.0, cell=False, **more)

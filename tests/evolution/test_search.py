@@ -1,0 +1,77 @@
+"""The search: it finds better controllers, the same ones each time."""
+
+import numpy as np
+import pytest
+
+from tests.dreams import HIDDEN, LATENT, STEPS, rewarding_dream
+from world_models.config import ControllerConfig
+from world_models.evolution.fitness import score
+from world_models.evolution.search import evolve, generation_seeds, validation_seeds
+from world_models.models.controller import ControllerSizes
+from world_models.seeds import EVOLVE, VALIDATE
+
+SIZES = ControllerSizes(LATENT + HIDDEN, 1, bias=True, cell=False)
+CONFIG = ControllerConfig(
+    world="dream",
+    simulator="gymnasium",
+    cell=False,
+    bias=True,
+    population=8,
+    episodes=2,
+    generations=9,
+    sigma=0.3,
+    diagonal=True,
+    patience=0,
+    validate_every=4,
+    validation_episodes=3,
+)
+
+
+def search(seed=1):
+    judge = rewarding_dream(CONFIG.validation_episodes)
+    seeds = validation_seeds(CONFIG.validation_episodes)
+
+    def validate(mean):
+        return score(judge, mean, seeds)
+
+    world = rewarding_dream(CONFIG.population * CONFIG.episodes)
+    return list(evolve(world, validate, SIZES, CONFIG, seed))
+
+
+@pytest.fixture(scope="module")
+def generations():
+    return search()
+
+
+def test_the_search_improves(generations):
+    assert generations[0].returns.mean() < 0.2 * STEPS
+    assert generations[-1].returns.mean() > 0.4 * STEPS
+    assert generations[-1].validation.returns.mean() > 0.4 * STEPS
+
+
+def test_the_mean_is_validated_every_few_generations_and_after_the_last(generations):
+    assert [g.number for g in generations] == list(range(1, 10))
+    assert [g.number for g in generations if g.validation is not None] == [4, 8, 9]
+    assert generations[3].validation.returns.shape == (1, 3)
+
+
+def test_a_generation_says_what_it_cost_and_how_each_candidate_did(generations):
+    assert generations[0].steps == CONFIG.population * CONFIG.episodes * STEPS
+    assert generations[0].returns.shape == (CONFIG.population,)
+    assert len(generations[0].mean) == 1
+    assert generations[0].sigma > 0
+
+
+def test_equal_seeds_find_equal_controllers(generations):
+    for one, other in zip(generations, search(), strict=True):
+        np.testing.assert_array_equal(one.returns, other.returns)
+        np.testing.assert_array_equal(one.mean.parameters, other.mean.parameters)
+    assert (search(seed=2)[-1].mean.parameters != generations[-1].mean.parameters).any()
+
+
+def test_each_generation_plays_on_seeds_of_its_own():
+    first, second = generation_seeds(16, 1, 1), generation_seeds(16, 1, 2)
+    assert first == generation_seeds(16, 1, 1)
+    assert not set(first) & set(second)
+    assert all(seed in EVOLVE for seed in first + second)
+    assert list(validation_seeds(3)) == list(VALIDATE)[:3]

@@ -1,0 +1,56 @@
+"""CMA-ES: it maximises."""
+
+import numpy as np
+import pytest
+
+from world_models.evolution.strategy import CMAES
+
+OPTIMUM = np.array([0.5, -0.3, 0.2, 0.0, 0.4])
+
+
+def sphere(candidates):
+    """Highest, at 0, in the optimum."""
+    return -np.square(candidates - OPTIMUM).sum(axis=1)
+
+
+def climb(strategy, generations):
+    for _ in range(generations):
+        candidates = strategy.ask()
+        strategy.tell(candidates, sphere(candidates))
+    return strategy.mean
+
+
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_it_climbs_to_the_highest_fitness(diagonal):
+    strategy = CMAES(5, population=12, sigma=0.1, diagonal=diagonal, seed=1)
+    assert strategy.mean.tolist() == [0] * 5
+    np.testing.assert_allclose(climb(strategy, 60), OPTIMUM, atol=0.02)
+
+
+def test_candidates_have_their_shape_and_spread():
+    strategy = CMAES(200, population=30, sigma=0.1, diagonal=True, seed=1)
+    candidates = strategy.ask()
+    assert candidates.shape == (30, 200)
+    assert candidates.std() == pytest.approx(0.1, rel=0.05)
+    assert strategy.sigma == pytest.approx(0.1)
+
+
+def test_equal_seeds_draw_equal_candidates():
+    def run(seed):
+        return climb(CMAES(5, 12, 0.1, False, seed), 5)
+
+    np.testing.assert_array_equal(run(0), run(0))
+    assert (run(0) != run(1)).any()
+
+
+def test_equal_seeds_draw_equal_candidates_whoever_else_draws_random_numbers():
+    means = []
+    for disturbed in (False, True):
+        strategy = CMAES(5, 12, 0.1, False, seed=3)
+        for _ in range(3):
+            if disturbed:
+                np.random.seed(0)
+                np.random.standard_normal(7)
+            climb(strategy, 1)
+        means.append(strategy.mean)
+    np.testing.assert_array_equal(*means)
