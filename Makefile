@@ -5,7 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 5000
-PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2 --dist loadfile
 VENV := .venv
 READY := $(VENV)/.ready
 # DVC runs the stages as `python ...`: that has to be this environment's.

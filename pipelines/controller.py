@@ -27,7 +27,9 @@ def run(stage: Stage) -> None:
     vae = load_vae(stage.model("vae"))
     rnn = load_rnn(stage.model("rnn"), vae.sizes.latent_size)
     features = feature_size(rnn.sizes, config.cell)
-    sizes = ControllerSizes(features, stage.task.action_size, config.bias, config.cell)
+    sizes = ControllerSizes(
+        features, stage.task.action_size, config.bias, config.cell, config.sampled
+    )
     seeds = validation_seeds(config.validation_episodes)
     history: list[Generation] = []
     with (
@@ -68,7 +70,7 @@ def real_world(
     """The game through V and M."""
     lanes = open_lanes(stage.task, count, config.simulator)
     try:
-        yield RealWorld(stage.task, lanes, vae, rnn, config.cell, patience)
+        yield RealWorld(stage.task, lanes, vae, rnn, config.cell, config.sampled, patience)
     finally:
         lanes.close()
 

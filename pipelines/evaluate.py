@@ -16,6 +16,7 @@ from world_models.evaluation import (
     load_agent,
     play_jobs,
     real_jobs,
+    real_world,
     summary,
 )
 from world_models.evolution.fitness import score
@@ -95,7 +96,7 @@ def film(stage: Stage, agent: Agent, seed: int, steps: int) -> None:
     """A video of three panels: the game, V's reconstruction of it, and the agent in its dream."""
     lanes = open_lanes(stage.task, 1, "gymnasium")
     try:
-        real = RealWorld(stage.task, lanes, agent.vae, agent.rnn, agent.controller.sizes.cell)
+        real = real_world(stage.task, lanes, agent)
         dream = dream_of(stage, agent, 1)
         shots = zip(watch(real, agent, seed, steps), watch(dream, agent, seed, steps), strict=False)
         save_video(stage.report("agent.mp4"), (beside(*game, *dreamt) for game, dreamt in shots))

@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from tests.configs import changed, smoke
 from tests.counting import TIME_LIMIT, CountingVAE, ends_by_itself, length_of, read_frame, reward_of
 from world_models.collecting import Held, collect, make_shard, random_policy, shard_jobs
-from world_models.config import CollectConfig
 from world_models.data.datasets import SequenceBatches, episode_sequence
 from world_models.data.store import EpisodeStore
 from world_models.encoding import encode
@@ -17,16 +17,18 @@ from world_models.tasks import get_task
 
 
 def a_config(**changes):
-    values = {
-        "policy": "held",
-        "simulator": "gymnasium",
-        "episodes": 7,
-        "shard_episodes": 3,
-        "shortest": 0,
-        "longest_hold": [3, 3],
-        "workers": 1,
-    }
-    return CollectConfig(**(values | changes))
+    return changed(
+        smoke("collect"),
+        **{
+            "policy": "held",
+            "simulator": "gymnasium",
+            "episodes": 7,
+            "shard_episodes": 3,
+            "shortest": 0,
+            "longest_hold": [3, 3],
+            **changes,
+        },
+    )
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
 
 from world_models.errors import ConfigError
 
@@ -13,11 +13,12 @@ Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["32-true", "bf16-mixed"]
+Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 Simulator = Literal["gymnasium", "envpool"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class CollectConfig(_Section):
@@ -31,11 +32,12 @@ class CollectConfig(_Section):
     longest_hold: list[Count] = Field(min_length=2, max_length=2)
     workers: Count
 
-    @model_validator(mode="after")
-    def _ordered(self) -> "CollectConfig":
-        if self.longest_hold[0] > self.longest_hold[1]:
-            raise ValueError("longest_hold: its first number is over its second")
-        return self
+    @field_validator("longest_hold")
+    @classmethod
+    def _ordered(cls, bounds: list[int]) -> list[int]:
+        if bounds[0] > bounds[1]:
+            raise ValueError("its first number is over its second")
+        return bounds
 
 
 class VAEConfig(_Section):
@@ -91,6 +93,7 @@ class ControllerConfig(_Section):
     simulator: Simulator
     cell: bool
     bias: bool
+    sampled: bool
     population: Annotated[int, Field(ge=2)]
     episodes: Count
     generations: Count
@@ -132,18 +135,21 @@ class Params:
     def __init__(self, path: Path, task: str) -> None:
         self._contents = _read(path)
         self.path, self.task = path, task
-        self.scale: str = self._get("scale")
-        self.seed: int = self._get("seed")
+        self.scale = self._validated(str, "scale")
+        self.seed = self._validated(Seed, "seed")
 
     def section(self, kind: type[Section]) -> Section:
         """The parameters of one stage at the chosen scale."""
         stage = next(name for name, model in STAGES.items() if model is kind)
-        values = self._get(self.scale, self.task, stage)
+        return self._validated(kind, self.scale, self.task, stage)
+
+    def _validated(self, kind: Any, *keys: str) -> Any:
+        values = self._get(*keys)
         try:
-            return kind.model_validate(values)
+            return TypeAdapter(kind).validate_python(values)
         except ValidationError as error:
             problem = error.errors()[0]
-            key = ".".join([self.scale, self.task, stage, *map(str, problem["loc"])])
+            key = ".".join([*keys, *map(str, problem["loc"])])
             given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
             raise ConfigError(f"{self.path.name}: {key}: {problem['msg']}{given}") from None
 

@@ -13,8 +13,8 @@ from world_models.models.checkpoint import load_controllers, load_rnn, load_vae
 from world_models.models.controller import Controllers
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.vae import VAE
-from world_models.tasks import get_task
-from world_models.worlds.pixels import open_lanes
+from world_models.tasks import Task, get_task
+from world_models.worlds.pixels import Lanes, open_lanes
 from world_models.worlds.real import RealWorld
 
 RESAMPLES = 10_000
@@ -34,6 +34,12 @@ def load_agent(vae: Path, rnn: Path, controller: Path) -> Agent:
     v = load_vae(vae)
     m = load_rnn(rnn, v.sizes.latent_size)
     return Agent(v, m, load_controllers(controller, m))
+
+
+def real_world(task: Task, lanes: Lanes, agent: Agent) -> RealWorld:
+    """The game as this agent sees it."""
+    sizes = agent.controller.sizes
+    return RealWorld(task, lanes, agent.vae, agent.rnn, sizes.cell, sizes.sampled)
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def _play(job: RealJob) -> np.ndarray:
         if job.agent is None:
             return real_returns(lanes, _uniform(task.action_size, job.seeds), job.seeds)
         agent = load_agent(*job.agent)
-        world = RealWorld(task, lanes, agent.vae, agent.rnn, agent.controller.sizes.cell)
+        world = real_world(task, lanes, agent)
         return score(world, agent.controller, job.seeds).returns[0]
     finally:
         lanes.close()

@@ -2,9 +2,12 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TypeVar
 
 from world_models.errors import WorldModelsError
@@ -19,7 +22,8 @@ def run_jobs(
     """Runs `work` on every job and yields (number of the job, result) as they end.
 
     A job's result must not depend on the process that runs it. A worker that dies is an error,
-    never a hang. With one worker the jobs run here.
+    never a hang; Ctrl-C and errors end the other workers' jobs by a KeyboardInterrupt there. With
+    one worker the jobs run here.
     """
     if workers == 1:
         yield from ((number, work(job)) for number, job in enumerate(jobs))
@@ -29,7 +33,8 @@ def run_jobs(
     workers = min(workers, len(jobs))
     threads = max(1, (os.cpu_count() or 1) // workers)
     with ProcessPoolExecutor(workers, context, _start_worker, (threads,)) as pool:
-        numbers = {pool.submit(work, job): number for number, job in enumerate(jobs)}
+        with _interrupts_held_back():
+            numbers = {pool.submit(_in_worker, work, job): n for n, job in enumerate(jobs)}
         try:
             for future in as_completed(numbers):
                 yield numbers[future], future.result()
@@ -37,11 +42,63 @@ def run_jobs(
             raise WorldModelsError(
                 "a worker process died (out of memory?); run again, with fewer workers if it recurs"
             ) from None
+        except BaseException:
+            _interrupt_workers()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _interrupt_workers() -> None:
+    for worker in multiprocessing.active_children():
+        if worker.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGINT)
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C waits until the end of the block, and in processes that start there until they let it.
+
+    A worker that is interrupted while it starts would print where it was.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@dataclass
+class _Worker:
+    """What a worker process knows of itself."""
+
+    busy: bool = False
+    stopped: bool = False
+
+    def stop(self, *_signal: object) -> None:
+        """On Ctrl-C: ends the job at hand by a KeyboardInterrupt, and takes no other."""
+        first, self.stopped = not self.stopped, True
+        if self.busy and first:
+            raise KeyboardInterrupt
+
+
+_worker = _Worker()
+
+
 def _start_worker(threads: int) -> None:
+    signal.signal(signal.SIGINT, _worker.stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     import torch
 
     torch.set_num_threads(threads)
+
+
+def _in_worker(work: Callable[[Job], Result], job: Job) -> Result:
+    if _worker.stopped:
+        raise KeyboardInterrupt
+    _worker.busy = True
+    try:
+        return work(job)
+    finally:
+        _worker.busy = False

@@ -21,14 +21,14 @@ def made_whole(path: Path) -> Iterator[Path]:
     try:
         yield aside
         if path.is_dir():
-            shutil.rmtree(path)
+            _remove(path)
         os.replace(aside, path)
     finally:
         _remove(aside)
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

@@ -180,7 +180,8 @@ def _open(uri: str, artifact_root: Path, experiment: str) -> tuple["MlflowClient
         os.environ.setdefault(key, value)
     from mlflow import MlflowClient
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # a page of lines on the first use
+    for name in ("alembic", "mlflow.store.db.utils"):  # a page of lines on the first use
+        logging.getLogger(name).setLevel(logging.WARNING)
     with _alone(uri):
         client = MlflowClient(tracking_uri=uri)
         return client, _experiment_id(client, uri, artifact_root, experiment)

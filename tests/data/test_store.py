@@ -2,11 +2,11 @@
 
 import errno
 import os
+import zipfile
 
 import numpy as np
 import pytest
 
-from world_models.data import store as store_module
 from world_models.data.store import CHUNK, Episode, EpisodeStore, shard_path, write_shard
 from world_models.errors import StoreError
 
@@ -162,10 +162,7 @@ def test_a_full_disk_leaves_nothing(folder, monkeypatch):
     def full(*_args):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    for owner, name in [
-        (store_module.os, "replace"),
-        (store_module.zipfile.ZipFile, "writestr"),
-    ]:
+    for owner, name in [(os, "replace"), (zipfile.ZipFile, "writestr")]:
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, full)
             with pytest.raises(OSError, match="No space left"):

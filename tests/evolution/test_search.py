@@ -3,25 +3,21 @@
 import numpy as np
 import pytest
 
+from tests.configs import smoke
 from tests.dreams import HIDDEN, LATENT, STEPS, rewarding_dream
-from world_models.config import ControllerConfig
 from world_models.evolution.fitness import score
 from world_models.evolution.search import evolve, generation_seeds, validation_seeds
 from world_models.models.controller import ControllerSizes
 from world_models.seeds import EVOLVE, VALIDATE
 
 SIZES = ControllerSizes(LATENT + HIDDEN, 1, bias=True, cell=False)
-CONFIG = ControllerConfig(
-    world="dream",
-    simulator="gymnasium",
-    cell=False,
-    bias=True,
+CONFIG = smoke(
+    "controller",
     population=8,
     episodes=2,
     generations=9,
     sigma=0.3,
     diagonal=True,
-    patience=0,
     validate_every=4,
     validation_episodes=3,
 )

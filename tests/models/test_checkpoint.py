@@ -8,7 +8,6 @@ import torch
 from safetensors.torch import save_file
 
 from world_models.errors import CheckpointError
-from world_models.models import checkpoint
 from world_models.models.checkpoint import (
     load_controllers,
     load_rnn,
@@ -159,7 +158,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(folder, monkeypatch):
     def full(*_args):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    for owner, name in [(checkpoint.os, "replace"), (type(path), "write_bytes")]:
+    for owner, name in [(os, "replace"), (type(path), "write_bytes")]:
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, full)
             with pytest.raises(OSError, match="No space left"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from gymnasium.wrappers import TimeAwareObservation
+from gymnasium.wrappers import RecordEpisodeStatistics, TimeAwareObservation, TimeLimit
 
 from tests.dreams import STEPS, rewarding_dream
 from world_models.worlds.single import SingleWorld
@@ -12,9 +12,14 @@ stable_baselines3 = pytest.importorskip("stable_baselines3")
 
 
 def test_gymnasiums_wrappers_go_round_a_dream_of_one():
-    env = TimeAwareObservation(SingleWorld(rewarding_dream(1)))
+    env = RecordEpisodeStatistics(
+        TimeAwareObservation(TimeLimit(SingleWorld(rewarding_dream(1)), 7))
+    )
     observation, _ = env.reset(seed=1)
-    assert observation in env.observation_space
+    for _ in range(7):
+        assert observation in env.observation_space
+        observation, _, terminated, truncated, info = env.step(env.action_space.sample())
+    assert (terminated, truncated, info["episode"]["l"]) == (False, True, 7)
 
 
 def test_stable_baselines_ppo_learns_in_the_dream():

@@ -38,15 +38,10 @@ def open_world():
     """Give a function that opens a world, which is closed when the test ends."""
     worlds = []
 
-    def opened(count, vae=None, cell=False, task=COUNTING, patience=0, rnn=None):
-        world = RealWorld(
-            task,
-            GymnasiumLanes(task, count),
-            CountingVAE() if vae is None else vae,
-            an_rnn() if rnn is None else rnn,
-            cell,
-            patience,
-        )
+    def opened(count, vae=None, cell=False, task=COUNTING, rnn=None, **more):
+        vae = CountingVAE() if vae is None else vae
+        rnn = an_rnn() if rnn is None else rnn
+        world = RealWorld(task, GymnasiumLanes(task, count), vae, rnn, cell, **more)
         worlds.append(world)
         return world
 
@@ -103,6 +98,13 @@ def test_c_is_given_a_sampled_latent(open_world):
             np.array([[step, 5], [step, 8]]) + 0.5 * noise.normal(lanes, 3).numpy()[:, [0, 2]]
         )
         np.testing.assert_allclose(drawn, expected, atol=1e-4)
+
+
+def test_c_is_given_the_latents_mean_where_it_is_to_be(open_world):
+    world = open_world(2, vae=CountingVAE(sigma=0.5), sampled=False)
+    features, *_ = trace(world, [5, 8], 2)
+    for step in range(3):
+        np.testing.assert_allclose(features[step][:, [0, 2]], [[step, 5], [step, 8]], atol=1e-4)
 
 
 def test_a_frame_goes_through_v_as_it_is(open_world):

@@ -13,7 +13,8 @@ class CMAES:
         """With `diagonal`, only a variance for each parameter is learned, not their covariance."""
         options = {
             "popsize": population,
-            "seed": seed + 1,  # cma takes 0 for "by the clock"
+            "seed": np.nan,  # leave numpy's shared generator alone
+            "randn": np.random.RandomState(seed + 1).randn,
             "CMA_diagonal": diagonal,
             "verbose": -9,
             "verb_log": 0,

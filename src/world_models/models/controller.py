@@ -15,6 +15,11 @@ class ControllerSizes:
     bias: bool
     cell: bool
     """C sees M's cell state beside its hidden state (TakeCover in the paper)."""
+    sampled: bool = True
+    """In the real world, C and M see a z drawn from V's posterior (the paper), not its mean.
+
+    Dimensions that V leaves unused are pure noise in a drawn z, and nearly constant in the mean.
+    """
 
     @property
     def parameter_count(self) -> int:

@@ -1,5 +1,8 @@
 """The Trainer that both V and M are trained with."""
 
+import logging
+import signal
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from world_models.config import Precision
 from world_models.errors import DivergedError
 from world_models.progress import Progress
+
+# Lightning under this torch; nothing that a user could mend.
+PYTREE_WARNING = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
 
 Log = Callable[[Mapping[str, float], int], None]
 """Takes metrics and the batch that they belong to."""
@@ -102,6 +108,8 @@ def fit(
         DivergedError: the loss is not finite any more; the checkpoint before that is kept.
         KeyboardInterrupt: on Ctrl-C.
     """
+    _quieten()
+    (state / "last.ckpt").unlink(missing_ok=True)  # of a training before this one
     keep = ModelCheckpoint(
         state, filename="last", every_n_train_steps=validate_every, enable_version_counter=False
     )
@@ -119,7 +127,16 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(module, data)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(module, data)
+    except SystemExit:  # Lightning makes this of Ctrl-C, and is deaf to the next
+        signal.signal(signal.SIGINT, on_interrupt)
+        raise KeyboardInterrupt from None
     return {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+
+
+def _quieten() -> None:
+    """Keeps Lightning's notices of hardware and its tips out of the log."""
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", PYTREE_WARNING)

@@ -53,7 +53,7 @@ class Lanes(Protocol):
 def open_lanes(task: Task, count: int, simulator: Simulator = "gymnasium") -> Lanes:
     """Open `count` lanes of a task in its official environment or in EnvPool's fast copy.
 
-    Raises ValueError for a simulator that is unknown or does not have the task.
+    Raises ConfigError for a simulator that is unknown or does not have the task.
     """
     if simulator == "gymnasium":
         return GymnasiumLanes(task, count)
@@ -166,10 +166,10 @@ class EnvPoolLanes:
     def __init__(self, task: Task, count: int, threads: int | None = None) -> None:
         """Prepare the lanes; `threads` is the number that step them (default: one a core).
 
-        Raises ValueError if EnvPool does not have the task.
+        Raises ConfigError if EnvPool does not have the task.
         """
         if task.envpool_id is None:
-            raise ValueError(f"task {task.name!r} has no EnvPool version")
+            raise ConfigError(f"task {task.name!r} has no EnvPool version")
         self.task = task
         self.count = count
         self._finished = np.ones(count, bool)

@@ -27,12 +27,18 @@ class RealWorld(World):
         vae: VAE,
         rnn: MDNRNN,
         cell: bool,
+        sampled: bool = True,
         patience: int = 0,
     ) -> None:
-        """With a patience of n > 0, an episode is cut off after n steps without a reward."""
+        """Opens the game.
+
+        Args:
+            sampled: z is drawn from V's posterior (the paper), or else is its mean.
+            patience: n > 0 cuts an episode off after n steps without a reward.
+        """
         super().__init__(task, rnn, lanes.count, cell)
         self.render_mode = "rgb_array"
-        self.lanes, self.vae, self.patience = lanes, vae, patience
+        self.lanes, self.vae, self.sampled, self.patience = lanes, vae, sampled, patience
         self.frames = np.zeros((lanes.count, 64, 64, 3), np.uint8)
         self._last_reward = torch.zeros(lanes.count, dtype=torch.int64)
 
@@ -70,6 +76,8 @@ class RealWorld(World):
 
     def _encode(self, lanes: Tensor, frames: np.ndarray) -> Tensor:
         mu, logvar = self.vae.encode(to_images(torch.from_numpy(frames)))
+        if not self.sampled:
+            return mu
         return sample_latent(mu, logvar, self.noise.normal(lanes, mu.shape[1]))
 
     def render(self) -> tuple[np.ndarray, ...]:

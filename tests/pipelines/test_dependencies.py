@@ -1,0 +1,120 @@
+"""dvc.yaml tracks just what each stage uses: no edit that matters is missed, and no other."""
+
+import re
+from pathlib import Path
+
+import grimp
+import pytest
+import yaml
+
+from world_models.config import STAGES
+
+ROOT = Path(__file__).parents[2]
+STAGE_FILES = ["collect", "vae", "encode", "rnn", "controller", "evaluate"]
+
+CHANGES_NO_RESULT = {
+    # How work is started, shown, logged, spread over processes and put on the disk.
+    "pipelines/stage.py",
+    *(
+        f"src/world_models/{name}.py"
+        for name in ("config", "errors", "execution", "files", "progress", "tracking")
+    ),
+}
+ALONG_FOR_THE_RIDE = {
+    # Imported by what a stage uses, for another stage's sake.
+    "collect": {"models/mdn"},
+    "vae": {"models/controller", "models/mdn", "models/mdnrnn", "tasks"},
+    "encode": {"models/controller", "models/mdn", "models/mdnrnn", "tasks"},
+    "evaluate": {"collecting"},
+}
+LOADED_BY_NAME = {
+    # Gymnasium imports it when a task asks for it.
+    "src/world_models/worlds/car_racing.py"
+}
+
+
+@pytest.fixture(scope="module")
+def stages():
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+@pytest.fixture(scope="module")
+def imported():
+    """Give a function that names the files that a stage imports."""
+    graph = grimp.build_graph("world_models", "pipelines", cache_dir=None)
+
+    def files(stage):
+        module = f"pipelines.{stage}"
+        return {
+            path
+            for name in {module, *graph.find_upstream_modules(module)}
+            if not (path := file_of(name)).endswith("__init__.py")
+        }
+
+    return files
+
+
+def file_of(module):
+    parent = "src" if module.startswith("world_models") else "."
+    path = Path(parent, *module.split("."))
+    file = path.with_suffix(".py")
+    return str(file if (ROOT / file).exists() else path / "__init__.py")
+
+
+def code_deps(stage):
+    return [Path(path) for path in stage["deps"] if "${" not in path]
+
+
+def covered(path, deps):
+    return any(Path(path) == dep or dep in Path(path).parents for dep in deps)
+
+
+def test_all_six_stages_are_there(stages):
+    assert list(stages) == STAGE_FILES
+
+
+@pytest.mark.parametrize("name", STAGE_FILES)
+def test_a_stage_depends_on_the_code_that_its_results_come_from(stages, imported, name):
+    deps = code_deps(stages[name])
+    excused = CHANGES_NO_RESULT | {
+        f"src/world_models/{module}.py" for module in ALONG_FOR_THE_RIDE.get(name, ())
+    }
+    missed = {path for path in imported(name) if not covered(path, deps)}
+    assert missed <= excused
+    assert not any(covered(path, deps) for path in excused)
+
+
+@pytest.mark.parametrize("name", STAGE_FILES)
+def test_a_stage_depends_on_no_code_that_it_does_not_use(stages, imported, name):
+    used = imported(name) | LOADED_BY_NAME
+    for dep in code_deps(stages[name]):
+        assert (ROOT / dep).exists(), dep
+        assert any(covered(path, [dep]) for path in used), dep
+
+
+@pytest.mark.parametrize("name", STAGE_FILES)
+def test_a_stage_tracks_the_parameters_that_it_reads(stages, name):
+    kinds = {kind.__name__: section for section, kind in STAGES.items()}
+    files = [f"pipelines/{name}.py"]
+    text = "\n".join((ROOT / file).read_text() for file in files)
+    read = {
+        "${scale}.${item.task}." + kinds[kind] for kind in re.findall(r"section\((\w+)\)", text)
+    }
+    if "params.seed" in text:
+        read.add("seed")
+    assert set(stages[name]["params"]) == read
+
+
+@pytest.mark.parametrize("name", STAGE_FILES)
+def test_a_stage_reads_what_an_earlier_one_writes(stages, name):
+    written = set()
+    for earlier in STAGE_FILES[: STAGE_FILES.index(name)]:
+        written |= {
+            next(iter(out)) if isinstance(out, dict) else out for out in outs(stages[earlier])
+        }
+    assert {path for path in stages[name]["deps"] if "${" in path} <= written
+
+
+def outs(stage):
+    listed = [*stage.get("outs", []), *stage.get("metrics", [])]
+    return {next(iter(out)) if isinstance(out, dict) else out for out in listed}

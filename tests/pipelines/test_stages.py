@@ -1,0 +1,304 @@
+"""Stages as a user runs them, with input that is wrong: one line that names it, nothing left."""
+
+import contextlib
+import errno
+import importlib
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from pipelines import stage as stage_module
+from tests.waiting import wait_for
+from world_models.data.store import Episode, shard_path, write_shard
+from world_models.errors import DivergedError
+from world_models.models.checkpoint import save_rnn, save_vae
+from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.models.vae import VAE, VAESizes
+from world_models.tracking import StageRun
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory):
+    """One MLflow store for the module: making one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('tracking') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, tracking):
+    """An empty project at scale smoke, where commands run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    set_parameters(tmp_path, scale="smoke")
+    return tmp_path
+
+
+def set_parameters(project, **changes):
+    """Writes params.yaml with changes, `smoke.pendulum.vae.batches` as smoke__pendulum__..."""
+    contents = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for dotted, value in changes.items():
+        *path, last = dotted.split("__")
+        place = contents
+        for key in path:
+            place[key] = dict(place[key])
+            place = place[key]
+        place[last] = value
+    (project / "params.yaml").write_text(yaml.safe_dump(contents))
+
+
+def command(name, *arguments):
+    return [sys.executable, "-m", f"pipelines.{name}", *arguments]
+
+
+def refused(name, *arguments):
+    """The one line on stderr that a stage ends with, as a user starts it."""
+    done = subprocess.run(command(name, *arguments), capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith(f"{name}: ")
+    return done.stderr
+
+
+@pytest.fixture
+def run_here(project, monkeypatch):
+    """Give a function that runs a stage in this process, without MLflow: how it exits."""
+    untracked = StageRun("", None)
+    monkeypatch.setattr(stage_module, "stage_run", lambda **_: contextlib.nullcontext(untracked))
+
+    def run(name, *arguments, work=None):
+        monkeypatch.setattr(sys, "argv", [name, *arguments])
+        shards = name == "collect"
+        work = work or importlib.import_module(f"pipelines.{name}").run
+        try:
+            stage_module.main(name, work, shards)
+        except SystemExit as exit_:
+            return exit_.code
+        return 0
+
+    return run
+
+
+@pytest.fixture
+def refused_here(run_here):
+    """Give a function that returns the one line that a stage exits with, which Python prints."""
+
+    def run(name, *arguments, work=None):
+        line = run_here(name, *arguments, work=work)
+        assert isinstance(line, str)
+        assert line.startswith(f"{name}: ")
+        assert "\n" not in line
+        return line
+
+    return run
+
+
+def made(project):
+    """What a stage left behind, parameters and its own state aside."""
+    return sorted(
+        str(path.relative_to(project))
+        for path in project.rglob("*")
+        if path.is_file() and ".state" not in path.parts and path.name != "params.yaml"
+    )
+
+
+def write_episodes(project, kind="episodes"):
+    """Two shards of two short episodes each."""
+    random = np.random.default_rng(0)
+    for number in range(2):
+        episodes = []
+        for seed in (2 * number, 2 * number + 1):
+            if kind == "episodes":
+                frames = {"frames": random.integers(0, 256, (51, 64, 64, 3), np.uint8)}
+            else:
+                mu = random.normal(size=(51, 16)).astype(np.float32)
+                frames = {"mu": mu, "logvar": mu - 3}
+            steps = {
+                "actions": random.uniform(-1, 1, (50, 1)).astype(np.float32),
+                "rewards": np.ones(50, np.float32),
+            }
+            episodes.append(Episode(seed, False, frames, steps))
+        write_shard(shard_path(project / "data" / "pendulum" / kind, number), episodes)
+
+
+def test_an_unknown_task_is_named(project):
+    line = refused("collect", "pong")
+    assert "pong" in line
+    assert "pendulum" in line
+    assert made(project) == []
+
+
+def test_an_unknown_parameter_is_named(project):
+    set_parameters(project, scale="smoke", smoke__pendulum__collect__episode=3)
+    assert "params.yaml: smoke.pendulum.collect.episode: " in refused("collect", "pendulum")
+    assert made(project) == []
+
+
+def test_a_missing_shard_is_named(project):
+    write_episodes(project)
+    gone = shard_path(Path("data/pendulum/episodes"), 0)
+    gone.unlink()
+    line = refused("encode", "pendulum")
+    assert f"{gone}: missing; make it again with" in line
+    assert made(project) == [str(shard_path(Path("data/pendulum/episodes"), 1))]
+
+
+def test_ctrl_c_leaves_nothing_of_a_data_set_but_what_was_there_before_it(project):
+    set_parameters(
+        project,
+        scale="smoke",
+        smoke__pendulum__collect__episodes=400,
+        smoke__pendulum__collect__shard_episodes=1,
+    )
+    write_episodes(project)
+    before = made(project)
+    with subprocess.Popen(
+        command("collect", "pendulum"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            wait_for(lambda: len(made(project)) > len(before))
+            os.killpg(process.pid, signal.SIGINT)
+            output, errors = process.communicate(timeout=30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert output == ""
+    assert made(project) == before
+    assert [path.name for path in (project / "data" / "pendulum").iterdir()] == ["episodes"]
+
+
+def test_a_parameter_that_does_not_go_with_the_task_is_named(project, refused_here):
+    set_parameters(
+        project,
+        scale="smoke",
+        smoke__pendulum__collect__simulator="envpool",
+        smoke__pendulum__collect__workers=1,
+    )
+    assert "task 'pendulum' has no EnvPool version" in refused_here("collect", "pendulum")
+    set_parameters(project, scale="smoke", smoke__pendulum__collect__shortest=200)
+    assert "collect.shortest: 200; no episode" in refused_here("collect", "pendulum")
+    assert made(project) == []
+
+
+def test_a_truncated_shard_is_named(project, refused_here):
+    write_episodes(project, "latents")
+    save_vae(Path("models/pendulum/vae.safetensors"), VAE(VAESizes(16)))
+    before = made(project)
+    broken = shard_path(Path("data/pendulum/latents"), 1)
+    broken.write_bytes(broken.read_bytes()[:-100])
+    assert f"{broken}: damaged" in refused_here("rnn", "pendulum")
+    assert made(project) == before
+
+
+def test_a_truncated_checkpoint_is_named(project, refused_here):
+    write_episodes(project)
+    broken = Path("models/pendulum/vae.safetensors")
+    save_vae(broken, VAE(VAESizes(16)))
+    broken.write_bytes(broken.read_bytes()[:-100])
+    before = made(project)
+    line = refused_here("encode", "pendulum")
+    assert f"{broken}: damaged" in line
+    assert "dvc repro --force --single-item vae@pendulum" in line
+    assert made(project) == before
+
+
+def test_a_checkpoint_made_with_other_sizes_is_named(project, refused_here):
+    write_episodes(project, "latents")
+    save_vae(Path("models/pendulum/vae.safetensors"), VAE(VAESizes(16)))
+    sizes = MDNRNNSizes(32, 1, 8, 2, False, reward_head=True, done_head=False)
+    save_rnn(Path("models/pendulum/rnn.safetensors"), MDNRNN(sizes))
+    line = refused_here("controller", "pendulum")
+    assert "models/pendulum/rnn.safetensors: made for latents of 32, not 16" in line
+
+
+def test_a_diverging_training_keeps_its_last_good_checkpoint(project, refused_here):
+    set_parameters(
+        project,
+        scale="smoke",
+        smoke__pendulum__vae__learning_rate=1e30,
+        smoke__pendulum__vae__validate_every=1,
+    )
+    write_episodes(project)
+    before = made(project)
+    line = refused_here("vae", "pendulum")
+    assert re.search(r"the loss became (nan|inf) at batch \d+: ", line)
+    assert made(project) == before
+    kept = torch.load(".state/vae@pendulum/last.ckpt", weights_only=True)
+    assert all(torch.isfinite(weight).all() for weight in kept["state_dict"].values())
+
+
+def test_one_shard_can_be_made_again_alone(project, run_here):
+    set_parameters(
+        project,
+        scale="smoke",
+        smoke__pendulum__collect__episodes=3,
+        smoke__pendulum__collect__shard_episodes=1,
+        smoke__pendulum__collect__workers=1,
+    )
+    folder = Path("data/pendulum/episodes")
+    assert run_here("collect", "pendulum") == 0
+    reported = [*made(project)]
+    assert reported[-1] == "reports/pendulum/collect.json"
+    lost = shard_path(folder, 1)
+    before = lost.read_bytes()
+    lost.unlink()
+    said = run_here("collect", "pendulum", "--shard", "3")
+    assert said == "collect: --shard 3: the data set has shards 0 to 2"
+    assert run_here("collect", "pendulum", "--shard", "1") == 0
+    assert lost.read_bytes() == before
+    assert made(project) == reported
+
+
+def test_a_full_disk_is_one_line(refused_here):
+    def work(_stage):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "models/vae.safetensors")
+
+    line = refused_here("vae", "pendulum", work=work)
+    assert "No space left on device" in line
+    assert "models/vae.safetensors" in line
+
+
+def test_a_loss_that_is_no_number_is_one_line(refused_here):
+    def work(_stage):
+        raise DivergedError("the loss became nan\nat batch 3")
+
+    line = refused_here("vae", "pendulum", work=work)
+    assert line == "vae: the loss became nan at batch 3"
+
+
+def test_ctrl_c_exits_as_it_should(run_here):
+    def work(_stage):
+        raise KeyboardInterrupt
+
+    assert run_here("vae", "pendulum", work=work) == 130
+
+
+def test_a_mistake_in_the_code_is_not_hidden(run_here):
+    def work(_stage):
+        raise FileNotFoundError("nothing that a user did")
+
+    with pytest.raises(FileNotFoundError):
+        run_here("vae", "pendulum", work=work)
+
+
+def test_without_parameters_a_stage_says_where_to_run_it(project, refused_here):
+    (project / "params.yaml").unlink()
+    line = refused_here("vae", "pendulum")
+    assert "params.yaml: missing; run this from the project's folder" in line

@@ -1,0 +1,183 @@
+"""params.yaml: what is committed is valid, and what is wrong is named in one line."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from world_models.config import (
+    STAGES,
+    CollectConfig,
+    ControllerConfig,
+    DreamConfig,
+    Params,
+    RNNConfig,
+    VAEConfig,
+)
+from world_models.errors import ConfigError
+from world_models.tasks import TASKS
+
+COMMITTED = Path(__file__).parents[1] / "params.yaml"
+CONTENTS = yaml.safe_load(COMMITTED.read_text())
+SCALES = ["smoke", "small", "full", "paper"]
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Give a function that writes params.yaml with one value changed, and reads it."""
+
+    def write(dotted, value, task="carracing", remove=False):
+        contents = dict(CONTENTS)
+        *path, last = dotted.split(".")
+        place = contents
+        for key in path:
+            place[key] = dict(place[key])  # YAML's aliases are one object
+            place = place[key]
+        if remove:
+            del place[last]
+        else:
+            place[last] = value
+        (tmp_path / "params.yaml").write_text(json.dumps(contents))  # which is YAML too
+        return Params(tmp_path / "params.yaml", task)
+
+    return write
+
+
+def message(kind, read, *arguments):
+    """The one line that a wrong parameter is refused with."""
+    with pytest.raises(ConfigError) as caught:
+        read(*arguments).section(kind)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("task", TASKS)
+def test_the_committed_parameters_are_valid_at_every_scale(changed, scale, task):
+    params = changed("scale", scale, task)
+    assert params.scale == scale
+    for stage, kind in STAGES.items():
+        assert type(params.section(kind)) is STAGES[stage]
+
+
+def test_the_committed_file_is_at_the_default_scale_for_both_of_the_papers_tasks():
+    assert CONTENTS["scale"] == "small"
+    assert CONTENTS["tasks"] == ["carracing", "takecover"]
+    assert set(CONTENTS) == {"scale", "tasks", "seed", *SCALES}
+
+
+def test_every_parameter_is_explained_beside_it():
+    lines = iter(COMMITTED.read_text().splitlines())
+    while next(lines) != "  carracing:":
+        pass
+    for stage, kind in STAGES.items():
+        assert next(lines).startswith(f"    {stage}: &paper_{stage}")
+        for name in kind.model_fields:
+            line = next(lines)
+            assert line.startswith(f"      {name}: "), line
+            assert "# " in line, f"{stage}: {line}"
+
+
+def test_the_papers_scale_is_the_papers(changed):
+    for task, latent, hidden, cell, bias, restart in [
+        ("carracing", 32, 256, False, True, False),
+        ("takecover", 64, 512, True, False, True),
+    ]:
+        params = changed("scale", "paper", task)
+        assert params.section(VAEConfig).latent_size == latent
+        rnn = params.section(RNNConfig)
+        assert (rnn.hidden_size, rnn.mixtures, rnn.restart_input) == (hidden, 5, restart)
+        controller = params.section(ControllerConfig)
+        assert (controller.cell, controller.bias) == (cell, bias)
+        assert (controller.population, controller.episodes, controller.sigma) == (64, 16, 0.1)
+        assert params.section(CollectConfig).episodes == 10_000
+    assert params.section(DreamConfig).temperature == 1.15
+
+
+def test_an_unknown_key_is_named(changed):
+    said = message(VAEConfig, changed, "small.carracing.vae.batchsize", 3)
+    assert said.startswith("params.yaml: small.carracing.vae.batchsize: ")
+
+
+def test_a_missing_key_is_named(changed):
+    said = message(VAEConfig, lambda: changed("small.carracing.vae.batches", 0, remove=True))
+    assert said.startswith("params.yaml: small.carracing.vae.batches: ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        (CollectConfig, "collect.episodes", 0),
+        (CollectConfig, "collect.episodes", 1),
+        (CollectConfig, "collect.policy", "human"),
+        (CollectConfig, "collect.simulator", "mujoco"),
+        (CollectConfig, "collect.workers", "two"),
+        (CollectConfig, "collect.longest_hold", [10]),
+        (CollectConfig, "collect.longest_hold", [30, 10]),
+        (VAEConfig, "vae.learning_rate", -1e-3),
+        (VAEConfig, "vae.learning_rate", float("nan")),
+        (VAEConfig, "vae.learning_rate", float("inf")),
+        (VAEConfig, "vae.batch_size", 1.5),
+        (VAEConfig, "vae.batch_size", True),
+        (VAEConfig, "vae.batches", None),
+        (VAEConfig, "vae.precision", "16"),
+        (RNNConfig, "rnn.learning_rate_decay", 1.5),
+        (RNNConfig, "rnn.done_head", "yes"),
+        (DreamConfig, "dream.temperature", 0),
+        (ControllerConfig, "controller.population", 1),
+        (ControllerConfig, "controller.world", "moon"),
+        (ControllerConfig, "controller.patience", -1),
+    ],
+)
+def test_a_value_out_of_range_is_named_and_shown(changed, kind, key, value):
+    said = message(kind, changed, f"small.carracing.{key}", value)
+    assert said.startswith(f"params.yaml: small.carracing.{key}"), said
+    assert repr(value) in said
+
+
+def test_whole_numbers_will_do_where_others_are_asked_for(changed):
+    assert changed("small.carracing.dream.temperature", 1).section(DreamConfig).temperature == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("scale", "tiny", "params.yaml: tiny: no such key; there are: "),
+        ("scale", 3, "params.yaml: scale"),
+        ("scale", None, "params.yaml: scale"),
+        ("seed", "one", "params.yaml: seed"),
+        ("seed", -1, "params.yaml: seed"),
+    ],
+)
+def test_a_wrong_scale_or_seed_is_named(changed, key, value, said):
+    assert message(VAEConfig, changed, key, value).startswith(said)
+
+
+def test_a_task_or_stage_that_has_no_parameters_is_named(changed):
+    said = message(VAEConfig, changed, "seed", 1, "pong")
+    assert said.startswith("params.yaml: small.pong: no such key; there are: carracing, ")
+    said = message(VAEConfig, lambda: changed("small.carracing.vae", 0, remove=True))
+    assert said.startswith("params.yaml: small.carracing.vae: no such key; there are: collect, ")
+
+
+def test_a_section_that_is_no_section_is_named(changed):
+    said = message(VAEConfig, changed, "small.carracing.vae", 3)
+    assert said.startswith("params.yaml: small.carracing.vae: ")
+
+
+@pytest.mark.parametrize("text", [None, "a: [", "", "- 1", "scale: small"])
+def test_a_file_that_is_missing_or_no_parameters_is_named(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        Params(path, "carracing")
+    assert "params.yaml: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_sections_can_not_be_changed(changed):
+    section = changed("seed", 1).section(DreamConfig)
+    with pytest.raises(ValueError, match="frozen"):
+        section.temperature = 2.0

@@ -1,0 +1,102 @@
+"""The final protocol: intervals, and scores that don't depend on who plays."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from world_models.errors import CheckpointError
+from world_models.evaluation import bootstrap_interval, load_agent, play_jobs, real_jobs, summary
+from world_models.models.checkpoint import save_controllers, save_rnn, save_vae
+from world_models.models.controller import Controllers, ControllerSizes
+from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.models.vae import VAE, VAESizes
+from world_models.seeds import TEST
+from world_models.tasks import TASKS
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory):
+    """The files of a pendulum agent with random weights."""
+    folder = tmp_path_factory.mktemp("models") / "pendulum"
+    paths = tuple(folder / f"{name}.safetensors" for name in ("vae", "rnn", "controller"))
+    torch.manual_seed(0)
+    save_vae(paths[0], VAE(VAESizes(4)))
+    sizes = MDNRNNSizes(4, 1, 8, 2, False, reward_head=True, done_head=False)
+    save_rnn(paths[1], MDNRNN(sizes))
+    c_sizes = ControllerSizes(12, 1, bias=True, cell=False)
+    save_controllers(paths[2], Controllers(c_sizes, torch.randn(1, c_sizes.parameter_count)))
+    return paths
+
+
+def scores(agent, seeds, lanes, workers):
+    """Returns by seed."""
+    found = {}
+    for job, returns in play_jobs(real_jobs("pendulum", seeds, lanes, agent), workers):
+        found |= dict(zip(job.seeds, returns.tolist(), strict=True))
+    return [found[seed] for seed in seeds]
+
+
+def test_a_summary_says_mean_deviation_interval_and_count():
+    returns = np.array([1.0, 2.0, 3.0, 6.0])
+    found = summary(returns)
+    assert found["mean"] == 3.0
+    assert found["std"] == pytest.approx(np.std(returns, ddof=1), abs=0.005)
+    assert found["episodes"] == 4
+    low, high = found["ci95"]
+    assert 1 <= low < 3 < high <= 6
+    assert summary(returns) == found
+
+
+def test_the_interval_narrows_with_more_episodes_and_covers_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    wide, narrow = (bootstrap_interval(random.normal(size=size)) for size in (20, 2000))
+    assert narrow[1] - narrow[0] < 0.2 * (wide[1] - wide[0])
+    assert narrow[1] - narrow[0] == pytest.approx(2 * 1.96 / 2000**0.5, rel=0.1)
+    covered = 0
+    for _ in range(60):
+        low, high = bootstrap_interval(random.normal(size=60))
+        covered += low < 0 < high
+    assert covered >= 50
+
+
+def test_equal_returns_have_no_interval():
+    assert bootstrap_interval(np.full(5, 7.0)) == (7.0, 7.0)
+
+
+def test_jobs_cover_every_seed_once():
+    jobs = real_jobs("pendulum", TEST[:7], 3, None)
+    assert [len(job.seeds) for job in jobs] == [3, 3, 1]
+    assert [seed for job in jobs for seed in job.seeds] == list(TEST[:7])
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """A pendulum of 20 steps, in this process."""
+    monkeypatch.setitem(TASKS, "pendulum", replace(TASKS["pendulum"], time_limit=20))
+
+
+def test_scores_depend_on_the_seeds_alone_not_on_the_lanes_beside_them(agent, short):
+    for kind in (agent, None):
+        alone = scores(kind, TEST[:4], lanes=1, workers=1)
+        assert len(set(alone)) == 4
+        np.testing.assert_allclose(scores(kind, TEST[:4], 4, 1), alone, rtol=1e-4)
+        np.testing.assert_allclose(scores(kind, TEST[2:4], 4, 1), alone[2:], rtol=1e-4)
+
+
+def test_scores_do_not_depend_on_the_number_of_workers(agent):
+    assert scores(agent, TEST[:2], lanes=1, workers=2) == scores(agent, TEST[:2], 1, 1)
+
+
+def test_the_agent_and_random_play_differ(agent, short):
+    assert scores(agent, TEST[:1], 1, 1) != scores(None, TEST[:1], 1, 1)
+
+
+def test_an_agent_whose_parts_do_not_fit_is_refused(agent, tmp_path):
+    rnn = tmp_path / "pendulum" / "rnn.safetensors"
+    save_rnn(rnn, MDNRNN(MDNRNNSizes(5, 1, 8, 2, False, reward_head=True, done_head=False)))
+    with pytest.raises(CheckpointError, match="latents of 5, not 4"):
+        load_agent(agent[0], rnn, agent[2])
+    with pytest.raises(CheckpointError, match="missing"):
+        load_agent(agent[0], agent[1], tmp_path / "controller.safetensors")

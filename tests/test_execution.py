@@ -1,0 +1,82 @@
+"""Work spread over processes: the same results, and no hanging."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.jobs import die, process_and_threads, refuse, square
+from tests.waiting import wait_for
+from world_models.errors import WorldModelsError
+from world_models.execution import run_jobs
+
+ROOT = Path(__file__).parents[1]
+
+WAIT = """
+import sys
+from pathlib import Path
+from tests.jobs import wait_and_tidy
+from world_models.execution import run_jobs
+
+if __name__ == "__main__":
+    try:
+        list(run_jobs(wait_and_tidy, [Path(sys.argv[1])] * 8, workers=2))
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(("workers", "jobs"), [(1, [3, 1, 2]), (9, [3, 1])])
+def test_every_job_is_done_once_whoever_does_it(workers, jobs):
+    expected = {number: job * job for number, job in enumerate(jobs)}
+    assert dict(run_jobs(square, jobs, workers)) == expected
+
+
+def test_one_worker_is_this_process_and_several_are_others_that_share_the_cores():
+    ((_, (process, _)),) = run_jobs(process_and_threads, [0], workers=1)
+    assert process == os.getpid()
+    found = [result for _, result in run_jobs(process_and_threads, range(2), workers=2)]
+    assert os.getpid() not in {process for process, _ in found}
+    assert {threads for _, threads in found} == {max(1, (os.cpu_count() or 1) // 2)}
+
+
+def test_a_worker_that_dies_is_an_error_not_a_hang():
+    with pytest.raises(WorldModelsError, match="a worker process died"):
+        list(run_jobs(die, [0, 1, 2, 3], workers=2))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_jobs_error_is_the_callers(workers):
+    with pytest.raises(ValueError, match="job 1 is wrong"):
+        list(run_jobs(refuse, [0, 1, 2, 3], workers))
+
+
+@pytest.mark.parametrize("whole_group", [True, False])
+def test_ctrl_c_ends_all_workers_at_once_and_in_good_order(tmp_path, whole_group):
+    """A terminal interrupts the whole group of processes; `kill` this one alone."""
+    script = tmp_path / "wait.py"
+    script.write_text(WAIT)
+    folder = tmp_path / "signs"
+    folder.mkdir()
+    with subprocess.Popen(
+        [sys.executable, str(script), str(folder)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            wait_for(lambda: len(list(folder.glob("begun-*"))) == 2)
+            (os.killpg if whole_group else os.kill)(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 130
+    assert errors == ""
+    assert len(list(folder.glob("tidied-*"))) == 2
+    assert not list(folder.glob("begun-*"))

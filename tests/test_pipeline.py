@@ -1,0 +1,172 @@
+"""The whole pipeline at its smallest scale: every task, from nothing to scores."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from imageio_ffmpeg import count_frames_and_secs
+from mlflow import MlflowClient
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+TASKS = ["pendulum", "carracing", "takecover"]
+STAGES = ["collect", "vae", "encode", "rnn", "controller", "evaluate"]
+every_task = pytest.mark.parametrize("task", TASKS)
+
+
+def run(project, *command):
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "DVC_NO_ANALYTICS": "1",
+    }
+    done = subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def dvc(project, *arguments):
+    return run(project, sys.executable, "-m", "dvc", *arguments).stdout
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A fresh project in which `dvc repro` has run."""
+    project = tmp_path_factory.mktemp("a project")
+    shutil.copy(ROOT / "dvc.yaml", project)
+    for folder in ("pipelines", "src"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+        shutil.copytree(ROOT / folder, project / folder, ignore=ignored)
+    parameters = (ROOT / "params.yaml").read_text()
+    parameters = re.sub(r"^scale: .*", "scale: smoke", parameters, flags=re.MULTILINE)
+    parameters = re.sub(r"^tasks: .*", f"tasks: {TASKS}", parameters, flags=re.MULTILINE)
+    (project / "params.yaml").write_text(parameters)
+    run(project, "git", "init", "--quiet")
+    dvc(project, "init", "--quiet")
+    run(project, "git", "add", "--all")
+    identity = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org"]
+    run(project, "git", *identity, "commit", "--quiet", "--message", "Begin")
+    dvc(project, "repro")
+    return project
+
+
+@pytest.fixture(scope="module")
+def runs(project):
+    """Every MLflow run, by its name."""
+    client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("world-models")
+    found = client.search_runs([experiment.experiment_id], max_results=100)
+    return {run.info.run_name: run for run in found}, client
+
+
+@every_task
+def test_agents_are_scored_in_the_real_world_in_the_dream_and_at_random(project, task):
+    scores = json.loads((project / "reports" / task / "scores.json").read_text())
+    for kind in ("real", "dream", "random"):
+        assert {"mean", "std", "ci95", "episodes"} <= set(scores[kind])
+        low, high = scores[kind]["ci95"]
+        assert low <= scores[kind]["mean"] <= high
+        assert scores[kind]["episodes"] == 2
+    gap = scores["dream"]["mean"] - scores["real"]["mean"]
+    assert scores["dream_to_real_gap"] == pytest.approx(gap, abs=0.02)
+
+
+@every_task
+def test_each_episodes_return_is_there_to_be_plotted(project, task):
+    scores = json.loads((project / "reports" / task / "scores.json").read_text())
+    rows = list(csv.DictReader((project / "reports" / task / "returns.csv").open()))
+    assert [int(row["seed"]) for row in rows] == [3_000_000, 3_000_001]
+    for kind in ("real", "dream", "random"):
+        mean = sum(float(row[kind]) for row in rows) / len(rows)
+        assert mean == pytest.approx(scores[kind]["mean"], abs=0.01)
+    generations = list(csv.DictReader((project / "reports" / task / "generations.csv").open()))
+    assert [row["generation"] for row in generations] == ["1", "2"]
+    assert all(row["real_mean"] for row in generations)
+
+
+@every_task
+def test_there_is_something_to_see(project, task):
+    frames, _ = count_frames_and_secs(project / "reports" / task / "agent.mp4")
+    assert frames == 20
+    with Image.open(project / "reports" / task / "reconstructions.png") as picture:
+        assert picture.width > picture.height > 128
+
+
+@every_task
+def test_losses_and_honesty_are_reported(project, task):
+    reports = project / "reports" / task
+    vae, rnn = (json.loads((reports / f"{name}.json").read_text()) for name in ("vae", "rnn"))
+    assert {"validation/reconstruction", "validation/kl"} <= set(vae)
+    assert "validation/nll" in rnn
+    assert ("validation/reward_error" in rnn) == (task != "takecover")
+    done_figures = {"validation/done_precision", "validation/done_recall"}
+    assert (done_figures <= set(rnn)) == (task != "pendulum")
+    for policy in ("collection", "still"):
+        for side in ("dream", "real", "disagreement"):
+            assert f"honesty/{policy}_{side}" in rnn
+
+
+def test_every_stage_has_a_finished_run_with_parameters_metrics_and_its_origin(project, runs):
+    found, _ = runs
+    assert sorted(found) == sorted(f"{stage}@{task}" for stage in STAGES for task in TASKS)
+    revision = run(project, "git", "rev-parse", "HEAD").stdout.strip()
+    for name, logged in found.items():
+        assert logged.info.status == "FINISHED", name
+        assert logged.data.params, name
+        assert logged.data.metrics, name
+        assert logged.data.tags["dvc.stage"] == name
+        assert logged.data.tags["git_revision"] == revision
+
+
+@every_task
+def test_runs_hold_their_checkpoints_pictures_videos_and_scores(runs, task):
+    found, client = runs
+    for stage, files in {
+        "vae": {"vae.safetensors", "reconstructions.png", "vae.json"},
+        "rnn": {"rnn.safetensors", "rnn.json"},
+        "controller": {"controller.safetensors", "generations.csv", "controller.json"},
+        "evaluate": {"scores.json", "returns.csv", "agent.mp4"},
+    }.items():
+        run_id = found[f"{stage}@{task}"].info.run_id
+        assert files <= {artifact.path for artifact in client.list_artifacts(run_id)}
+    evaluated = found[f"evaluate@{task}"].data.metrics
+    assert {"real/mean", "dream/mean", "random/mean", "dream_to_real_gap"} <= set(evaluated)
+    history = client.get_metric_history(found[f"controller@{task}"].info.run_id, "population_mean")
+    assert [metric.step for metric in history] == [1, 2]
+
+
+def test_nothing_but_reports_and_the_lock_is_left_for_git(project):
+    assert (project / "dvc.lock").exists()
+    status = run(project, "git", "status", "--porcelain", "--untracked-files=all").stdout
+    new = {line[3:] for line in status.splitlines()}
+    assert "dvc.lock" in new
+    assert not [path for path in new if path.endswith((".safetensors", ".zip", ".mp4", ".part"))]
+    assert not list(project.rglob(".part-*"))
+
+
+def test_a_second_repro_runs_nothing(project):
+    assert "Data and pipelines are up to date." in dvc(project, "repro")
+
+
+def test_a_changed_parameter_runs_again_what_depends_on_it_and_nothing_else(project):
+    before = (project / "params.yaml").read_text()
+    contents = yaml.safe_load(before)
+    contents["smoke"]["pendulum"]["controller"] = contents["smoke"]["pendulum"]["controller"] | {
+        "sigma": 0.2
+    }
+    try:
+        (project / "params.yaml").write_text(yaml.safe_dump(contents))
+        planned = dvc(project, "repro", "--dry")
+    finally:
+        (project / "params.yaml").write_text(before)
+    again = set(re.findall(r"Running stage '(\S+)'", planned))
+    assert again == {"controller@pendulum", "evaluate@pendulum"}

@@ -1,0 +1,316 @@
+"""V and M learn, the same way each time, and stop where a loss is lost."""
+
+import math
+import os
+import signal
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from tests.configs import changed, smoke
+from tests.counting import COUNTING, DOUBLED
+from world_models.data.store import Episode, EpisodeStore, shard_path, write_shard
+from world_models.errors import DivergedError
+from world_models.models.mdnrnn import MDNRNN
+from world_models.training.rnn import RNNTraining, SequenceData
+from world_models.training.trainer import fit
+from world_models.training.vae import FrameData, VAETraining
+
+VAE_CONFIG = smoke(
+    "vae",
+    latent_size=2,
+    batches=14,
+    batch_size=16,
+    learning_rate=1e-3,
+    free_nats=0.5,
+    precision="32-true",
+    validate_every=7,
+)
+RNN_CONFIG = smoke(
+    "rnn",
+    hidden_size=16,
+    mixtures=3,
+    restart_input=True,
+    reward_head=True,
+    done_head=True,
+    done_weight=10.0,
+    batches=200,
+    lanes=8,
+    steps=12,
+    learning_rate=1e-2,
+    learning_rate_decay=0.99,
+    learning_rate_floor=1e-3,
+    gradient_clip=1.0,
+    precision="32-true",
+    validate_every=100,
+)
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    """Episodes of one colour each, in light and in darkness."""
+    folder = tmp_path_factory.mktemp("episodes")
+    episodes = []
+    for seed in range(4):
+        frames = np.zeros((20, 64, 64, 3), np.uint8)
+        frames[..., seed % 2] = np.linspace(0, 255, 20, dtype=np.uint8)[:, None, None]
+        steps = {"actions": np.zeros((19, 1), np.float32), "rewards": np.zeros(19, np.float32)}
+        episodes.append(Episode(seed, True, {"frames": frames}, steps))
+    write_shard(shard_path(folder, 0), episodes)
+    return EpisodeStore(folder)
+
+
+@pytest.fixture(scope="module")
+def latents(tmp_path_factory):
+    """Episodes that add their actions up: the reward is the sum, and 2 or -2 ends them."""
+    folder = tmp_path_factory.mktemp("latents")
+    random = np.random.default_rng(0)
+    episodes = []
+    for seed in range(40):
+        sums, actions = [0.0], []
+        while abs(sums[-1]) < 2 and len(actions) < 25:
+            actions.append(random.uniform(-1, 1))
+            sums.append(sums[-1] + actions[-1])
+        mu = np.array(sums, np.float32)[:, None]
+        episodes.append(
+            Episode(
+                seed,
+                abs(sums[-1]) >= 2,
+                {"mu": mu, "logvar": np.full_like(mu, -8)},
+                {
+                    "actions": np.array(actions, np.float32)[:, None],
+                    "rewards": np.array(sums[1:], np.float32),
+                },
+            )
+        )
+    write_shard(shard_path(folder, 0), episodes)
+    return EpisodeStore(folder)
+
+
+def train(module, data, config, state, log=lambda *_: None):
+    return fit(
+        module,
+        data,
+        label="test",
+        batches=config.batches,
+        validate_every=config.validate_every,
+        precision=config.precision,
+        log=log,
+        state=state,
+        gradient_clip=getattr(config, "gradient_clip", None),
+    )
+
+
+def train_vae(store, state, config=VAE_CONFIG, kind=VAETraining, log=lambda *_: None):
+    pl.seed_everything(1, verbose=False)
+    module = kind(config)
+    return module.vae, train(module, FrameData(store, config, 1), config, state, log)
+
+
+def train_rnn(store, state, config=RNN_CONFIG, task=COUNTING, log=lambda *_: None):
+    pl.seed_everything(1, verbose=False)
+    module = RNNTraining(config, task, latent_size=1)
+    return module.rnn, train(module, SequenceData(store, config, 1), config, state, log)
+
+
+def losses(logged, name):
+    """A training metric's values, in order."""
+    return [metrics[name] for metrics, _ in logged if name in metrics]
+
+
+def assert_equal_weights(one, other):
+    for name, weight in one.state_dict().items():
+        torch.testing.assert_close(weight, other.state_dict()[name], rtol=0, atol=0)
+
+
+def test_v_learns_the_same_way_each_time(frames, tmp_path):
+    untrained, before = train_vae(frames, tmp_path / "0", changed(VAE_CONFIG, batches=1))
+    first, metrics = train_vae(frames, tmp_path / "1")
+    again, _ = train_vae(frames, tmp_path / "2")
+    for split in ("train", "validation"):
+        assert metrics[f"{split}/loss"] < 0.8 * before[f"{split}/loss"]
+        parts = metrics[f"{split}/reconstruction"] + max(metrics[f"{split}/kl"], 1.0)
+        assert metrics[f"{split}/loss"] == pytest.approx(parts, rel=0.02)
+    assert_equal_weights(first, again)
+    assert (first.mu.weight != untrained.mu.weight).any()
+
+
+def test_kl_below_the_free_nats_costs_as_much_as_they_are(frames, monkeypatch):
+    batch = next(iter(FrameData(frames, VAE_CONFIG, 1).train_dataloader()))
+    logged = {}
+    monkeypatch.setattr(VAETraining, "log_dict", lambda _, metrics, **__: logged.update(metrics))
+    for free_nats in (0.0, 1e4):
+        module = VAETraining(changed(VAE_CONFIG, free_nats=free_nats))
+        loss = module.training_step(batch)
+        kl = VAE_CONFIG.latent_size * free_nats or logged["train/kl"]
+        torch.testing.assert_close(loss, logged["train/reconstruction"] + kl)
+
+
+@pytest.fixture(scope="module")
+def trained_rnn(latents, tmp_path_factory):
+    logged = []
+    rnn, metrics = train_rnn(
+        latents, tmp_path_factory.mktemp("rnn"), log=lambda *entry: logged.append(entry)
+    )
+    return rnn, metrics, logged
+
+
+def test_m_learns(trained_rnn):
+    _, metrics, logged = trained_rnn
+    nll = losses(logged, "train/nll")
+    assert nll[-1] < nll[0] - 0.5
+    assert metrics["validation/nll"] < nll[0] - 0.5
+    assert metrics["validation/reward_error"] < 0.4
+    assert losses(logged, "train/done")[-1] < losses(logged, "train/done")[0]
+
+
+def test_m_reports_all_that_it_learns(trained_rnn):
+    _, metrics, logged = trained_rnn
+    for split in ("train", "validation"):
+        assert {f"{split}/{name}" for name in ("nll", "reward", "done")} <= set(metrics)
+    assert 0 < metrics["validation/done_precision"] <= 1
+    assert 0.5 < metrics["validation/done_recall"] <= 1
+    assert all(math.isfinite(value) for value in metrics.values())
+    steps = [step for _, step in logged]
+    assert steps == sorted(steps)
+    assert steps[-1] >= RNN_CONFIG.batches - 1
+
+
+def test_m_learns_the_same_way_each_time(latents, tmp_path):
+    config = changed(RNN_CONFIG, batches=10, validate_every=5)
+    (first, one), (again, other) = (train_rnn(latents, tmp_path / n, config) for n in "ab")
+    assert_equal_weights(first, again)
+    assert one == other
+
+
+def test_heads_that_m_lacks_are_neither_trained_nor_reported(latents, tmp_path):
+    config = changed(RNN_CONFIG, batches=4, validate_every=2, reward_head=False, done_head=False)
+    _, metrics = train_rnn(latents, tmp_path, config)
+    assert {name.split("/")[1] for name in metrics} == {"nll", "loss"}
+
+
+def test_m_is_fed_actions_as_the_task_says(latents, tmp_path, monkeypatch):
+    fed = []
+    advance = MDNRNN.advance
+
+    def seen(self, latent, action, restart, state):
+        fed.append(action.abs().max().item())
+        return advance(self, latent, action, restart, state)
+
+    monkeypatch.setattr(MDNRNN, "advance", seen)
+    config = changed(RNN_CONFIG, batches=2, validate_every=2)
+    for task in (COUNTING, DOUBLED):
+        fed.clear()
+        train_rnn(latents, tmp_path, config, task)
+        assert (max(fed) > 1) == (task is DOUBLED)
+
+
+def test_ms_state_goes_on_from_batch_to_batch_and_begins_anew_in_validation(
+    latents, tmp_path, monkeypatch
+):
+    states = []
+    advance = MDNRNN.advance
+
+    def seen(self, latent, action, restart, state):
+        hidden, after = advance(self, latent, action, restart, state)
+        states.append((self.training, state.hidden.clone(), after.hidden.detach().clone()))
+        return hidden, after
+
+    monkeypatch.setattr(MDNRNN, "advance", seen)
+    train_rnn(latents, tmp_path, changed(RNN_CONFIG, batches=4, validate_every=2))
+    training = [(before, after) for is_training, before, after in states if is_training]
+    assert len(training) == 4
+    assert training[0][0].abs().max() == 0
+    for (_, after), (before, _) in pairwise(training):
+        torch.testing.assert_close(before, after, rtol=0, atol=0)
+        assert not before.requires_grad
+    firsts = [
+        before
+        for (was_training, *_), (is_training, before, _) in pairwise(states)
+        if was_training and not is_training
+    ]
+    assert len(firsts) == 2
+    assert all(before.abs().max() == 0 for before in firsts)
+
+
+def test_the_end_of_an_episode_weighs_more(latents, tmp_path):
+    """A weight of 10 makes M call more ends, and miss fewer."""
+    recall = [
+        train_rnn(latents, tmp_path, changed(RNN_CONFIG, done_weight=weight, batches=60))[1][
+            "validation/done_recall"
+        ]
+        for weight in (0.1, 10.0)
+    ]
+    assert recall[1] > recall[0]
+
+
+def test_the_learning_rate_decays_to_its_floor(latents):
+    module = RNNTraining(RNN_CONFIG, COUNTING, latent_size=1)
+    (optimizer,), (schedule,) = module.configure_optimizers()
+    assert schedule["interval"] == "step"
+    rates = []
+    for _ in range(400):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule["scheduler"].step()
+    assert rates[:3] == pytest.approx([1e-2, 1e-2 * 0.99, 1e-2 * 0.99**2])
+    assert rates[-1] == pytest.approx(1e-3)
+    assert rates == sorted(rates, reverse=True)
+
+
+class Diverging(VAETraining):
+    """Loses its loss in the sixth batch."""
+
+    def training_step(self, frames):
+        loss = super().training_step(frames)
+        return loss * float("nan") if self.global_step == 5 else loss
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_the_last_good_weights_are_kept(
+    frames, tmp_path
+):
+    config = changed(VAE_CONFIG, validate_every=2)
+    with pytest.raises(DivergedError, match=r"^the loss became nan at batch .*learning_rate") as e:
+        train_vae(frames, tmp_path / "state", config, Diverging)
+    assert str(tmp_path / "state") in str(e.value)
+    kept = torch.load(tmp_path / "state" / "last.ckpt", weights_only=True)
+    assert kept["global_step"] == 4
+    assert all(torch.isfinite(weight).all() for weight in kept["state_dict"].values())
+
+
+def test_one_checkpoint_is_kept_and_replaced(frames, tmp_path):
+    train_vae(frames, tmp_path, changed(VAE_CONFIG, batches=4, validate_every=2))
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 4
+
+
+class Interrupted(VAETraining):
+    """Feels Ctrl-C in the third batch."""
+
+    def training_step(self, frames):
+        if self.global_step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().training_step(frames)
+
+
+def test_ctrl_c_is_a_keyboard_interrupt_and_works_again_after_it(frames, tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train_vae(frames, tmp_path, VAE_CONFIG, Interrupted)
+        assert signal.getsignal(signal.SIGINT) is before
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_bfloat16_trains_too(frames, latents, tmp_path):
+    config = changed(VAE_CONFIG, batches=2, validate_every=2, precision="bf16-mixed")
+    vae, metrics = train_vae(frames, tmp_path, config)
+    assert vae.mu.weight.dtype == torch.float32
+    assert math.isfinite(metrics["validation/loss"])
+    config = changed(RNN_CONFIG, batches=2, validate_every=2, precision="bf16-mixed")
+    _, metrics = train_rnn(latents, tmp_path, config)
+    assert math.isfinite(metrics["validation/nll"])
