@@ -1,6 +1,5 @@
 """params.yaml: what is committed is valid, and what is wrong is named in one line."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,7 @@ def changed(tmp_path):
             del place[last]
         else:
             place[last] = value
-        (tmp_path / "params.yaml").write_text(json.dumps(contents))  # which is YAML too
+        (tmp_path / "params.yaml").write_text(yaml.dump(contents, Dumper=yaml.CSafeDumper))
         return Params(tmp_path / "params.yaml", task)
 
     return write

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from tests.counting import (
     TIME_LIMIT,
@@ -12,7 +11,7 @@ from tests.counting import (
     read_frame,
     reward_of,
 )
-from tests.dreams import STEPS, rewarding_dream
+from tests.dreams import STEPS, Grey, rewarding_dream
 from world_models.honesty import (
     Still,
     disagreement,
@@ -53,13 +52,6 @@ def test_a_policy_is_shown_what_v_draws_where_the_dream_can_draw():
     for nothing, frame in zip(blind.shown, seeing.shown, strict=True):
         assert nothing.shape == frame.shape == (64, 64, 3)
         assert (nothing.max(), frame.min(), frame.max()) == (0, 51, 51)
-
-
-class Grey:
-    """V that draws everything grey."""
-
-    def decode(self, latent):
-        return torch.full((len(latent), 3, 64, 64), 0.2)
 
 
 def test_real_returns_are_the_games_and_finished_lanes_are_left_alone(counting):

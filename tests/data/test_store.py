@@ -88,6 +88,10 @@ def test_writing_leaves_nothing_but_the_shard(folder, episodes):
     assert sorted(folder.iterdir()) == [shard_path(folder, 0), shard_path(folder, 1)]
 
 
+ALL_AGAIN = "make it again with `dvc repro --force --single-item collect@pendulum`"
+SHARD_AGAIN = "make it again with `python -m pipelines.collect pendulum --shard "
+
+
 def refused(folder, path, *words):
     """The error names the file and how to make it again."""
     with pytest.raises(StoreError) as caught:
@@ -95,7 +99,7 @@ def refused(folder, path, *words):
     message = str(caught.value)
     assert message.startswith(f"{path}: ")
     assert all(word in message for word in words), message
-    assert "dvc repro --force --single-item collect@pendulum" in message
+    assert (SHARD_AGAIN if path.suffix == ".zip" else ALL_AGAIN) in message
 
 
 def read_or_complain(folder):
@@ -128,7 +132,7 @@ def test_a_shard_that_goes_missing_later_is_named(folder, episodes):
 def test_a_truncated_shard_is_named(folder, episodes, kept):
     path = shard_path(folder, 0)
     path.write_bytes(path.read_bytes()[:kept])
-    refused(folder, path, "damaged", "delete it")
+    refused(folder, path, "damaged", "--shard 0`")
 
 
 def test_a_flipped_bit_is_named_or_harmless(folder, episodes):
@@ -156,6 +160,13 @@ def test_a_flipped_bit_is_named_or_harmless(folder, episodes):
 def test_a_file_that_is_no_shard_is_named(folder, episodes):
     shard_path(folder, 1).write_text("not a zip")
     refused(folder, shard_path(folder, 1), "damaged")
+
+
+def test_shards_that_are_not_collected_are_made_again_together(tmp_path):
+    folder = tmp_path / "data" / "pendulum" / "latents"
+    write_shard(shard_path(folder, 1), [an_episode(0, 3)])
+    with pytest.raises(StoreError, match="dvc repro --force --single-item encode@pendulum"):
+        EpisodeStore(folder)
 
 
 def test_a_full_disk_leaves_nothing(folder, monkeypatch):

@@ -4,7 +4,6 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
@@ -337,34 +336,6 @@ def test_v_draws_what_is_dreamt():
     np.testing.assert_array_equal(np.stack(frames), expected)
     assert world.render_mode == "rgb_array"
     assert a_dream(2).render() is a_dream(2).render_mode is None
-
-
-@pytest.mark.filterwarnings(
-    "ignore:.*A Box observation space m..imum value is -?infinity",
-    "ignore:.*Not able to test alternative render modes",
-)
-@pytest.mark.parametrize("vae", [None, CountingVAE()])
-def test_a_dream_of_one_passes_gymnasiums_own_checks(vae):
-    check_env(SingleWorld(a_dream(1, vae=vae)))
-
-
-def test_a_dream_of_one_is_the_same_dream():
-    world, single = a_dream(1, an_rnn()), SingleWorld(a_dream(1, an_rnn()))
-    features, rewards, terminated, truncated = trace(world, [6], TIME_LIMIT)
-    shown, info = single.reset(seed=6)
-    np.testing.assert_array_equal(shown, features[0, 0])
-    assert info == {}
-    for step in range(TIME_LIMIT):
-        result = single.step(actions_of(6, step))
-        np.testing.assert_array_equal(result[0], features[step + 1, 0])
-        assert result[1:4] == (rewards[step, 0], terminated[step, 0], truncated[step, 0])
-        assert [type(value) for value in result[1:4]] == [float, bool, bool]
-
-
-def test_a_single_world_needs_one_lane_that_stays_finished():
-    for world in (a_dream(2), a_dream(1, autoreset_mode=AutoresetMode.NEXT_STEP)):
-        with pytest.raises(ValueError, match="one lane"):
-            SingleWorld(world)
 
 
 def test_m_is_fed_what_the_task_says():

@@ -21,7 +21,6 @@ from world_models.models.vae import VAE, VAESizes, sample_latent, to_images
 from world_models.worlds.noise import LaneNoise
 from world_models.worlds.pixels import GymnasiumLanes
 from world_models.worlds.real import RealWorld
-from world_models.worlds.rollout import play
 
 LATENT, HIDDEN = 3, 6
 SEEDS = [0, 1, 2, 3, 5]
@@ -190,17 +189,3 @@ def test_a_reset_of_some_lanes_is_refused(open_world):
     world = open_world(2)
     with pytest.raises(ValueError, match="reset_mask"):
         world.reset(seed=1, options={"reset_mask": np.array([True, False])})
-
-
-def test_a_whole_episode_is_played_in_each_lane(open_world):
-    shown = []
-
-    def still(features):
-        shown.append(features)
-        return np.zeros((5, 1), np.float32)
-
-    played = play(open_world(5), still, SEEDS)
-    assert played.lengths.tolist() == [length(seed) for seed in SEEDS]
-    returns = [sum(reward_of(step) for step in range(length(seed))) for seed in SEEDS]
-    assert played.returns.tolist() == returns
-    assert len(shown) == TIME_LIMIT

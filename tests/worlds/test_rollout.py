@@ -1,0 +1,42 @@
+"""Whole episodes, in any world."""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.counting import COUNTING, CountingVAE, ends_by_itself, length_of, reward_of
+from tests.dreams import STEPS, rewarding_dream
+from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.worlds.pixels import GymnasiumLanes
+from world_models.worlds.real import RealWorld
+from world_models.worlds.rollout import play
+
+SEEDS = [0, 1, 2, 3, 5]
+LENGTHS = [length_of(seed) if ends_by_itself(seed) else COUNTING.time_limit for seed in SEEDS]
+
+
+def test_an_episode_is_played_to_its_end_in_each_lane_of_the_real_world():
+    torch.manual_seed(0)
+    rnn = MDNRNN(MDNRNNSizes(3, 1, 4, 2, False, False, False)).requires_grad_(False)
+    lanes = GymnasiumLanes(COUNTING, len(SEEDS))
+    shown = []
+
+    def act(features):
+        shown.append(features[:, 0].round().tolist())
+        return np.zeros((len(SEEDS), 1), np.float32)
+
+    try:
+        played = play(RealWorld(COUNTING, lanes, CountingVAE(), rnn, cell=False), act, SEEDS)
+    finally:
+        lanes.close()
+    assert played.lengths.tolist() == LENGTHS
+    assert played.returns.tolist() == [sum(map(reward_of, range(length))) for length in LENGTHS]
+    # Step by step, a lane that has finished resting at its last frame.
+    expected = [[min(step, length) for length in LENGTHS] for step in range(max(LENGTHS))]
+    assert shown == expected
+
+
+def test_an_episode_is_played_to_its_end_in_each_lane_of_a_dream():
+    played = play(rewarding_dream(3), lambda features: np.ones((3, 1), np.float32), [1, 2, 3])
+    assert played.lengths.tolist() == [STEPS] * 3
+    assert played.returns == pytest.approx(STEPS * np.tanh(np.tanh(1)), rel=1e-5)
