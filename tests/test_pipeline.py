@@ -18,6 +18,10 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 TASKS = ["pendulum", "carracing", "takecover"]
 STAGES = ["collect", "vae", "encode", "rnn", "controller", "evaluate"]
+REPORTS = [
+    *("collect.json", "vae.json", "rnn.json", "controller.json", "scores.json"),
+    *("generations.csv", "returns.csv"),
+]
 every_task = pytest.mark.parametrize("task", TASKS)
 
 
@@ -42,7 +46,8 @@ def dvc(project, *arguments):
 def project(tmp_path_factory):
     """A fresh project in which `dvc repro` has run."""
     project = tmp_path_factory.mktemp("a project")
-    shutil.copy(ROOT / "dvc.yaml", project)
+    for file in ("dvc.yaml", ".gitignore", ".dvcignore"):
+        shutil.copy(ROOT / file, project)
     for folder in ("pipelines", "src"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / folder, project / folder, ignore=ignored)
@@ -80,15 +85,19 @@ def test_agents_are_scored_in_the_real_world_in_the_dream_and_at_random(project,
     assert scores["dream_to_real_gap"] == pytest.approx(gap, abs=0.02)
 
 
+def table(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
 @every_task
 def test_each_episodes_return_is_there_to_be_plotted(project, task):
     scores = json.loads((project / "reports" / task / "scores.json").read_text())
-    rows = list(csv.DictReader((project / "reports" / task / "returns.csv").open()))
+    rows = table(project / "reports" / task / "returns.csv")
     assert [int(row["seed"]) for row in rows] == [3_000_000, 3_000_001]
     for kind in ("real", "dream", "random"):
         mean = sum(float(row[kind]) for row in rows) / len(rows)
         assert mean == pytest.approx(scores[kind]["mean"], abs=0.01)
-    generations = list(csv.DictReader((project / "reports" / task / "generations.csv").open()))
+    generations = table(project / "reports" / task / "generations.csv")
     assert [row["generation"] for row in generations] == ["1", "2"]
     assert all(row["real_mean"] for row in generations)
 
@@ -148,8 +157,8 @@ def test_nothing_but_reports_and_the_lock_is_left_for_git(project):
     assert (project / "dvc.lock").exists()
     status = run(project, "git", "status", "--porcelain", "--untracked-files=all").stdout
     new = {line[3:] for line in status.splitlines()}
-    assert "dvc.lock" in new
-    assert not [path for path in new if path.endswith((".safetensors", ".zip", ".mp4", ".part"))]
+    reports = {f"reports/{task}/{name}" for task in TASKS for name in REPORTS}
+    assert {path for path in new if not path.endswith(".gitignore")} == {"dvc.lock", *reports}
     assert not list(project.rglob(".part-*"))
 
 
@@ -157,7 +166,7 @@ def test_a_second_repro_runs_nothing(project):
     assert "Data and pipelines are up to date." in dvc(project, "repro")
 
 
-def test_a_changed_parameter_runs_again_what_depends_on_it_and_nothing_else(project):
+def test_a_changed_parameter_runs_again_what_reads_it_and_nothing_else(project):
     before = (project / "params.yaml").read_text()
     contents = yaml.safe_load(before)
     contents["smoke"]["pendulum"]["controller"] = contents["smoke"]["pendulum"]["controller"] | {
@@ -169,4 +178,5 @@ def test_a_changed_parameter_runs_again_what_depends_on_it_and_nothing_else(proj
     finally:
         (project / "params.yaml").write_text(before)
     again = set(re.findall(r"Running stage '(\S+)'", planned))
-    assert again == {"controller@pendulum", "evaluate@pendulum"}
+    # What comes after it runs again where its outputs change; a dry run can't tell.
+    assert again == {"controller@pendulum"}
