@@ -1,5 +1,6 @@
 """Stage collect: episodes under a random policy, into the store."""
 
+from contextlib import closing
 from pathlib import Path
 
 from pipelines.stage import Stage, main
@@ -12,17 +13,17 @@ from world_models.progress import Progress
 
 def run(stage: Stage) -> None:
     """Plays all shards and reports how long their episodes are, or makes one of them again."""
-    config = stage.params.section(CollectConfig)
-    stage.run.log_params(config.model_dump())
+    config = stage.section(CollectConfig)
     if stage.shard is not None:
         make_shard(one_of(jobs_in(stage, config, stage.episodes), stage.shard))
         return
     lengths: list[int] = []
     with (
         made_whole(stage.episodes) as folder,
+        closing(collect(jobs_in(stage, config, folder), config.workers)) as shards,
         Progress("collect", config.episodes, "episodes") as progress,
     ):
-        for shard in collect(jobs_in(stage, config, folder), config.workers):
+        for shard in shards:
             lengths += shard
             progress.advance(len(shard), {"steps": sum(lengths)})
     steps = sum(lengths)

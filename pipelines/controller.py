@@ -1,7 +1,9 @@
 """Stage controller: evolves C in the task's world, and keeps what is best in the real one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+import numpy as np
 
 from pipelines.stage import Stage, main
 from pipelines.worlds import open_dream
@@ -19,11 +21,13 @@ from world_models.worlds.real import RealWorld
 from world_models.worlds.rollout import Played
 from world_models.worlds.world import World
 
+JUDGED = 64
+"""Real episodes played at a time for validation."""
+
 
 def run(stage: Stage) -> None:
     """Evolves C, and writes its history and the generation that did best on validation seeds."""
-    config = stage.params.section(ControllerConfig)
-    stage.run.log_params(config.model_dump())
+    config = stage.section(ControllerConfig)
     vae = load_vae(stage.model("vae"))
     rnn = load_rnn(stage.model("rnn"), vae.sizes.latent_size)
     features = feature_size(rnn.sizes, config.cell)
@@ -34,12 +38,12 @@ def run(stage: Stage) -> None:
     history: list[Generation] = []
     with (
         search_world(stage, config, vae, rnn) as world,
-        real_world(stage, config, vae, rnn, len(seeds)) as judge,
+        real_world(stage, config, vae, rnn, min(len(seeds), JUDGED)) as judge,
         Progress("controller", config.generations, "generations") as progress,
     ):
 
         def validate(mean: Controllers) -> Played:
-            return score(judge, mean, seeds)
+            return score_in_pieces(judge, mean, seeds)
 
         for generation in evolve(world, validate, sizes, config, stage.params.seed):
             history.append(generation)
@@ -48,6 +52,17 @@ def run(stage: Stage) -> None:
             save_controllers(stage.state / "mean.safetensors", generation.mean)
             progress.advance(figures=figures)
     keep(stage, history)
+
+
+def score_in_pieces(world: World, controllers: Controllers, seeds: Sequence[int]) -> Played:
+    """One controller's episodes, as many at a time as the world has lanes."""
+    pieces = []
+    for start in range(0, len(seeds), world.num_envs):
+        some = list(seeds[start : start + world.num_envs])
+        filled = some + [seeds[0]] * (world.num_envs - len(some))
+        played = score(world, controllers, filled)
+        pieces.append(Played(*(figure[:, : len(some)] for figure in played)))
+    return Played(*(np.concatenate(figure, axis=1) for figure in zip(*pieces, strict=True)))
 
 
 @contextmanager
@@ -59,7 +74,7 @@ def search_world(stage: Stage, config: ControllerConfig, vae: VAE, rnn: MDNRNN) 
             yield world
     else:
         latents = EpisodeStore(stage.latents)
-        dreams = stage.params.section(DreamConfig)
+        dreams = stage.section(DreamConfig)
         yield open_dream(stage.task, rnn, latents, dreams, count, config.cell)
 
 

@@ -11,8 +11,7 @@ from world_models.progress import Progress
 
 def run(stage: Stage) -> None:
     """Encodes the store shard by shard."""
-    config = stage.params.section(EncodeConfig)
-    stage.run.log_params(config.model_dump())
+    config = stage.section(EncodeConfig)
     store, vae = EpisodeStore(stage.episodes), load_vae(stage.model("vae"))
     frames = sum(at.length + 1 for at in store.episodes())
     with (

@@ -31,8 +31,7 @@ from world_models.worlds.world import World
 
 def run(stage: Stage) -> None:
     """Scores the agent, and films it."""
-    config = stage.params.section(EvaluateConfig)
-    stage.run.log_params(config.model_dump())
+    config = stage.section(EvaluateConfig)
     paths = (stage.model("vae"), stage.model("rnn"), stage.model("controller"))
     agent = load_agent(*paths)
     seeds = TEST[: config.episodes]
@@ -64,7 +63,7 @@ def dream_of(stage: Stage, agent: Agent, lanes: int) -> World:
         stage.task,
         agent.rnn,
         EpisodeStore(stage.latents),
-        stage.params.section(DreamConfig),
+        stage.section(DreamConfig),
         lanes,
         agent.controller.sizes.cell,
         agent.vae,

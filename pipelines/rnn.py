@@ -10,12 +10,13 @@ from pipelines.worlds import open_dream
 from world_models.collecting import random_policy
 from world_models.config import CollectConfig, DreamConfig, RNNConfig
 from world_models.data.store import EpisodeStore
-from world_models.honesty import Still, disagreement, dreamed_returns, still_returns
+from world_models.honesty import Still, disagreement, dreamed, stand_still
 from world_models.models.checkpoint import load_vae, save_rnn
 from world_models.models.mdnrnn import MDNRNN
 from world_models.seeds import VALIDATE
 from world_models.training.rnn import RNNTraining, SequenceData
 from world_models.training.trainer import fit
+from world_models.worlds.rollout import Played
 
 HONEST = 0.2
 """How far a dream's survival may be from the game's before the stage says so."""
@@ -23,8 +24,7 @@ HONEST = 0.2
 
 def run(stage: Stage) -> None:
     """Trains M and reports its losses and its honesty."""
-    config = stage.params.section(RNNConfig)
-    stage.run.log_params(config.model_dump())
+    config = stage.section(RNNConfig)
     pl.seed_everything(stage.params.seed, verbose=False)
     latents = EpisodeStore(stage.latents)
     latent_size = load_vae(stage.model("vae")).sizes.latent_size
@@ -49,32 +49,49 @@ def run(stage: Stage) -> None:
 
 
 def honesty(stage: Stage, rnn: MDNRNN, latents: EpisodeStore) -> dict[str, float]:
-    """Mean returns of the collecting policy and of doing nothing, dreamed and real."""
-    config = stage.params.section(DreamConfig)
-    collected = stage.params.section(CollectConfig)
+    """How long the collecting policy and doing nothing last, and what they earn, in both worlds."""
+    config, collecting = stage.section(DreamConfig), stage.section(CollectConfig)
     seeds = VALIDATE[: config.honesty_episodes]
-    policies = [random_policy(stage.task, collected, stage.params.seed, seed) for seed in seeds]
-    vae = load_vae(stage.model("vae")) if collected.policy == "random-network" else None
+    policies = [random_policy(stage.task, collecting, stage.params.seed, seed) for seed in seeds]
+    vae = load_vae(stage.model("vae")) if collecting.policy == "random-network" else None
     dream = open_dream(stage.task, rnn, latents, config, len(seeds), cell=False, vae=vae)
-    stood = still_returns(stage.task, collected.simulator, seeds)
-    still = [Still(stage.task.action_size)] * len(seeds)
+    collected = dreamed(dream, policies, seeds)
     sides = {
-        "collection": (dreamed_returns(dream, policies, seeds), collected_returns(latents)),
-        "still": (dreamed_returns(dream, still, seeds), stood),
+        "collection": (long_ones(collected, collecting.shortest), played_in(latents)),
+        "still": (
+            dreamed(dream, [Still(stage.task)] * len(seeds), seeds),
+            stand_still(stage.task, collecting.simulator, seeds),
+        ),
     }
-    metrics = {}
-    for name, (dreamed, real) in sides.items():
-        metrics[f"honesty/{name}_dream"] = float(dreamed.mean())
-        metrics[f"honesty/{name}_real"] = float(real.mean())
-        metrics[f"honesty/{name}_disagreement"] = off = disagreement(dreamed, real)
-        if off > HONEST:
-            print(f"rnn: the dream is off by {off:.0%} for policy {name}", file=sys.stderr)
+    metrics: dict[str, float] = {}
+    for policy, (in_dream, in_game) in sides.items():
+        metrics |= compare(policy, in_dream, in_game)
     return metrics
 
 
-def collected_returns(store: EpisodeStore) -> np.ndarray:
-    """Sums of rewards of the data set's episodes."""
-    return np.asarray([store.read(at).steps["rewards"].sum() for at in store.episodes()])
+def long_ones(played: Played, shortest: int) -> Played:
+    """The episodes over `shortest` steps, as the data set holds no others; all if none is."""
+    kept = played.lengths > shortest
+    return Played(*(figure[kept] for figure in played)) if kept.any() else played
+
+
+def compare(policy: str, in_dream: Played, in_game: Played) -> dict[str, float]:
+    """A policy's figures in both worlds; says so where the dream is far off."""
+    off = disagreement(in_dream.lengths, in_game.lengths)
+    if off > HONEST:
+        print(f"rnn: the dream is off by {off:.0%} for policy {policy}", file=sys.stderr)
+    figures = {f"honesty/{policy}_disagreement": off}
+    for world, played in (("dream", in_dream), ("real", in_game)):
+        figures[f"honesty/{policy}_{world}_survival"] = float(played.lengths.mean())
+        figures[f"honesty/{policy}_{world}_return"] = float(played.returns.mean())
+    return figures
+
+
+def played_in(store: EpisodeStore) -> Played:
+    """Returns and lengths of the data set's episodes."""
+    episodes = [store.read(at) for at in store.episodes()]
+    returns = [episode.steps["rewards"].sum() for episode in episodes]
+    return Played(np.asarray(returns), np.asarray([len(episode) for episode in episodes]))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from world_models.config import Params
+from world_models.config import STAGES, Params, Section
 from world_models.errors import WorldModelsError
 from world_models.files import made_whole
 from world_models.tasks import Task, get_task
 from world_models.tracking import StageRun, default_uri, stage_run
 
 EXPERIMENT = "world-models"
+MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+"""Faults of the disk that a user can mend."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,13 @@ class Stage:
     run: StageRun
     shard: int | None
     """Make this shard of the data set again, and nothing else."""
+
+    def section(self, kind: type[Section]) -> Section:
+        """The parameters of one section, which are logged to the run under its name."""
+        values = self.params.section(kind)
+        name = next(name for name, model in STAGES.items() if model is kind)
+        self.run.log_params({name: values.model_dump()})
+        return values
 
     @property
     def episodes(self) -> Path:
@@ -57,7 +67,7 @@ class Stage:
         return project_root() / ".state" / f"{self.name}@{self.task.name}"
 
     def write_metrics(self, name: str, metrics: Mapping[str, Any]) -> None:
-        """Writes a JSON report, and logs its numbers to the run."""
+        """Writes a JSON report, and adds it to the run's artifacts."""
         self._write(name, json.dumps(metrics, indent=2) + "\n")
 
     def write_table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
@@ -85,10 +95,12 @@ def main(name: str, work: Callable[[Stage], None], shards: bool = False) -> None
     if shards:
         parser.add_argument("--shard", type=int, metavar="N", help="make just this shard again")
     arguments = parser.parse_args()
+    # Ended politely, a stage closes its games and takes away what is half-written.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         _run(name, arguments.task, getattr(arguments, "shard", None), work)
     except (WorldModelsError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno not in MENDABLE:
             raise
         sys.exit(f"{name}: {' '.join(str(error).split())}")
     except KeyboardInterrupt:
@@ -109,6 +121,7 @@ def _run(name: str, task_name: str, shard: int | None, work: Callable[[Stage], N
         revision=_revision(),
         tags={"dvc.stage": os.environ.get("DVC_STAGE", "")},
     ) as run:
+        run.log_params({"seed": params.seed})
         work(Stage(name, task, params, run, shard))
 
 

@@ -17,8 +17,7 @@ PICTURED = 10
 
 def run(stage: Stage) -> None:
     """Trains V, and draws held-out frames beside their reconstructions."""
-    config = stage.params.section(VAEConfig)
-    stage.run.log_params(config.model_dump())
+    config = stage.section(VAEConfig)
     pl.seed_everything(stage.params.seed, verbose=False)
     store = EpisodeStore(stage.episodes)
     module = VAETraining(config)

@@ -218,3 +218,14 @@ def test_brownian_actions_drift_by_small_steps_within_their_bounds():
     steps = np.diff(actions, axis=0)
     assert np.abs(actions).max() == 1
     assert steps.std() == pytest.approx(1 / 50**0.5, rel=0.1)
+
+
+def test_random_networks_act_and_stay_finite():
+    task, config = get_task("carracing"), a_config(policy="random-network")
+    frames = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), np.uint8)
+    for episode in range(8):
+        policy = random_policy(task, config, 1, episode)
+        actions = np.stack([policy.act(frame) for frame in frames])
+        assert np.isfinite(actions).all()
+        assert np.isfinite(policy.state.hidden.numpy()).all()
+        assert np.abs(actions).max() > 0

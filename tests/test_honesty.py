@@ -15,10 +15,11 @@ from tests.dreams import STEPS, Grey, rewarding_dream
 from world_models.honesty import (
     Still,
     disagreement,
-    dreamed_returns,
-    real_returns,
-    still_returns,
+    dreamed,
+    play_blind,
+    stand_still,
 )
+from world_models.tasks import get_task
 from world_models.worlds.pixels import open_lanes
 
 
@@ -33,21 +34,25 @@ class Constant:
         return self.action
 
 
+def expected_length(seed):
+    return length_of(seed) if ends_by_itself(seed) else TIME_LIMIT
+
+
 def expected_return(seed):
-    length = length_of(seed) if ends_by_itself(seed) else TIME_LIMIT
-    return sum(reward_of(step) for step in range(length))
+    return sum(reward_of(step) for step in range(expected_length(seed)))
 
 
 def test_each_policy_dreams_in_a_lane_of_its_own():
-    returns = dreamed_returns(rewarding_dream(3), [Constant(a) for a in (-1, 0, 1)], [1, 2, 3])
+    played = dreamed(rewarding_dream(3), [Constant(a) for a in (-1, 0, 1)], [1, 2, 3])
     reward = np.tanh(np.tanh(1))
-    np.testing.assert_allclose(returns, STEPS * reward * np.array([-1, 0, 1]), atol=1e-4)
+    np.testing.assert_allclose(played.returns, STEPS * reward * np.array([-1, 0, 1]), atol=1e-4)
+    assert played.lengths.tolist() == [STEPS] * 3
 
 
 def test_a_policy_is_shown_what_v_draws_where_the_dream_can_draw():
     blind, seeing = Constant(0.0), Constant(0.0)
-    dreamed_returns(rewarding_dream(1), [blind], [1])
-    dreamed_returns(rewarding_dream(1, vae=Grey()), [seeing], [1])
+    dreamed(rewarding_dream(1), [blind], [1])
+    dreamed(rewarding_dream(1, vae=Grey()), [seeing], [1])
     assert len(blind.shown) == len(seeing.shown) == STEPS
     for nothing, frame in zip(blind.shown, seeing.shown, strict=True):
         assert nothing.shape == frame.shape == (64, 64, 3)
@@ -64,10 +69,11 @@ def test_real_returns_are_the_games_and_finished_lanes_are_left_alone(counting):
         return np.zeros((len(playing), 1), np.float32)
 
     try:
-        returns = real_returns(lanes, act, seeds)
+        played = play_blind(lanes, act, seeds)
     finally:
         lanes.close()
-    assert returns.tolist() == [expected_return(seed) for seed in seeds]
+    assert played.returns.tolist() == [expected_return(seed) for seed in seeds]
+    assert played.lengths.tolist() == [expected_length(seed) for seed in seeds]
     assert asked[0] == [0, 1, 2, 3, 4]
     assert asked[-1] == [2, 4]  # these two run to the time limit
     assert len(asked) == TIME_LIMIT
@@ -77,9 +83,10 @@ def test_standing_still_is_played_on_every_seed_a_few_at_a_time(counting, monkey
     monkeypatch.setattr("world_models.honesty.LANES", 2)
     monkeypatch.setattr(Counting, "_frame", no_action_but_zero(Counting._frame))
     seeds = range(5)
-    returns = still_returns(counting, "gymnasium", seeds)
-    assert returns.tolist() == [expected_return(seed) for seed in seeds]
-    assert Still(3).act(None).tolist() == [0, 0, 0]
+    played = stand_still(counting, "gymnasium", seeds)
+    assert played.returns.tolist() == [expected_return(seed) for seed in seeds]
+    assert Still(get_task("takecover")).act(None).tolist() == [0]
+    assert Still(get_task("carracing")).act(None).tolist() == [0, -1, 0]
 
 
 def no_action_but_zero(draw):
@@ -93,8 +100,8 @@ def no_action_but_zero(draw):
 
 
 @pytest.mark.parametrize(
-    ("dreamed", "real", "off"), [(100, 100, 0), (120, 100, 0.2), (80, 100, 0.2), (-60, -40, 0.5)]
+    ("dream", "real", "off"), [(100, 100, 0), (120, 100, 0.2), (80, 100, 0.2), (60, 40, 0.5)]
 )
-def test_disagreement_is_a_share_of_the_real_mean(dreamed, real, off):
+def test_disagreement_is_a_share_of_the_real_mean(dream, real, off):
     spread = np.array([-1.0, 0.0, 1.0])
-    assert disagreement(dreamed + spread, real + 3 * spread) == pytest.approx(off)
+    assert disagreement(dream + spread, real + 3 * spread) == pytest.approx(off)

@@ -29,6 +29,7 @@ def run(project, *command):
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     environment |= {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(project / "src"),
         "DVC_NO_ANALYTICS": "1",
     }
     done = subprocess.run(
@@ -120,8 +121,10 @@ def test_losses_and_honesty_are_reported(project, task):
     done_figures = {"validation/done_precision", "validation/done_recall"}
     assert (done_figures <= set(rnn)) == (task != "pendulum")
     for policy in ("collection", "still"):
-        for side in ("dream", "real", "disagreement"):
-            assert f"honesty/{policy}_{side}" in rnn
+        assert rnn[f"honesty/{policy}_disagreement"] >= 0
+        for world in ("dream", "real"):
+            assert rnn[f"honesty/{policy}_{world}_survival"] > 0
+            assert f"honesty/{policy}_{world}_return" in rnn
 
 
 def test_every_stage_has_a_finished_run_with_parameters_metrics_and_its_origin(project, runs):

@@ -1,7 +1,7 @@
 """Making the data set: random policies, and their episodes into the store."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -77,12 +77,18 @@ class RandomNetwork:
         self.vae, self.rnn = VAE(VAESizes(32)), MDNRNN(sizes)
         c_sizes = ControllerSizes(32 + 256, task.action_size, bias=True, cell=False)
         self.controller = Controllers(c_sizes, torch.zeros(1, c_sizes.parameter_count))
-        tensors = [*self.vae.parameters(), *self.rnn.parameters(), self.controller.parameters]
-        with torch.inference_mode():
-            for tensor in tensors:
-                scale = torch.rand((), generator=self.generator) * 0.01
-                tensor.copy_(torch.empty_like(tensor).cauchy_(generator=self.generator) * scale)
+        self._draw_weights()
         self.state = self.rnn.initial_state(1)
+
+    @torch.inference_mode()
+    def _draw_weights(self) -> None:
+        """One scale an episode; the code stores V's and M's weights as integers of 1/10,000."""
+        scale = torch.rand((), generator=self.generator) * 0.01
+        networks = [p for net in (self.vae, self.rnn) for p in net.parameters() if p.requires_grad]
+        for tensor, part in [*((p, 1e-4) for p in networks), (self.controller.parameters, 1.0)]:
+            drawn = torch.empty_like(tensor).cauchy_(generator=self.generator)
+            tensor.copy_(drawn * scale * part)
+        self.rnn.raise_forget_gate()
 
     @torch.inference_mode()
     def act(self, frame: np.ndarray) -> np.ndarray:
@@ -92,7 +98,7 @@ class RandomNetwork:
         action = self.controller.act(torch.cat([latent, self.state.hidden], dim=1))
         never = torch.zeros(1, dtype=torch.bool)
         self.state = self.rnn.step(latent, self.task.to_model(action), never, self.state)
-        return action[0].nan_to_num().numpy()
+        return action[0].numpy()
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def shard_jobs(folder: Path, task: str, config: CollectConfig, seed: int) -> lis
     ]
 
 
-def collect(jobs: Sequence[ShardJob], workers: int) -> Iterator[list[int]]:
+def collect(jobs: Sequence[ShardJob], workers: int) -> Generator[list[int]]:
     """Makes the shards, in parallel; yields the lengths of each shard's episodes as it ends."""
     for _, lengths in run_jobs(make_shard, jobs, workers):
         yield lengths
@@ -151,6 +157,10 @@ def _play(task: Task, lanes: Lanes, job: ShardJob) -> list[Episode]:
     while len(kept) < len(job.seeds):
         # Seeds of later attempts lie beyond those of every shard's first.
         seeds = [seed + attempt * job.config.episodes for seed in job.seeds]
+        if seeds[-1] >= COLLECT.stop:
+            raise ConfigError(
+                f"collect.shortest: {job.config.shortest}; too few episodes are longer than that"
+            )
         for lane, episode in enumerate(_play_once(task, lanes, seeds, job)):
             if lane not in kept and len(episode) > job.config.shortest:
                 kept[lane] = episode

@@ -1,5 +1,6 @@
 """params.yaml as frozen models, one a stage. An unknown key or a value out of range is an error."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -11,7 +12,6 @@ from world_models.errors import ConfigError
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["32-true", "bf16-mixed"]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 Simulator = Literal["gymnasium", "envpool"]
@@ -26,7 +26,7 @@ class CollectConfig(_Section):
 
     policy: Literal["brownian", "held", "random-network"]
     simulator: Simulator
-    episodes: Annotated[int, Field(ge=2)]
+    episodes: Annotated[int, Field(ge=2, le=1_000_000)]
     shard_episodes: Count
     shortest: Natural
     longest_hold: list[Count] = Field(min_length=2, max_length=2)
@@ -137,11 +137,17 @@ class Params:
         self.path, self.task = path, task
         self.scale = self._validated(str, "scale")
         self.seed = self._validated(Seed, "seed")
+        self._refuse_unknown(STAGES, self.scale, task)
 
     def section(self, kind: type[Section]) -> Section:
         """The parameters of one stage at the chosen scale."""
         stage = next(name for name, model in STAGES.items() if model is kind)
         return self._validated(kind, self.scale, self.task, stage)
+
+    def _refuse_unknown(self, known: Iterable[str], *keys: str) -> None:
+        for key in set(self._get(*keys)) - set(known):
+            name = ".".join([*keys, str(key)])
+            raise ConfigError(f"{self.path.name}: {name}: unknown; there are: {', '.join(known)}")
 
     def _validated(self, kind: Any, *keys: str) -> Any:
         values = self._get(*keys)
@@ -169,7 +175,7 @@ def _read(path: Path) -> dict[str, Any]:
         contents = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise ConfigError(f"{path}: missing; run this from the project's folder") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(contents, dict):
         raise ConfigError(f"{path}: holds no parameters")

@@ -8,7 +8,7 @@ import numpy as np
 
 from world_models.evolution.fitness import score
 from world_models.execution import run_jobs
-from world_models.honesty import real_returns
+from world_models.honesty import play_blind
 from world_models.models.checkpoint import load_controllers, load_rnn, load_vae
 from world_models.models.controller import Controllers
 from world_models.models.mdnrnn import MDNRNN
@@ -71,7 +71,7 @@ def _play(job: RealJob) -> np.ndarray:
     lanes = open_lanes(task, len(job.seeds), "gymnasium")
     try:
         if job.agent is None:
-            return real_returns(lanes, _uniform(task.action_size, job.seeds), job.seeds)
+            return play_blind(lanes, _uniform(task.action_size, job.seeds), job.seeds).returns
         agent = load_agent(*job.agent)
         world = real_world(task, lanes, agent)
         return score(world, agent.controller, job.seeds).returns[0]

@@ -48,6 +48,8 @@ class Task:
     """(..., action_size) in [-1, 1] to a batch of the environment's own actions."""
     to_model: Callable[[Any], Any] = identity
     """(..., action_size) in [-1, 1] to what M is fed, the same shape; numpy arrays and tensors."""
+    still: tuple[float, ...] | None = None
+    """The action that does nothing; None for zeros."""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the environment."""
     observe: Observe = "observation"
@@ -109,6 +111,7 @@ TASKS: dict[str, Task] = {
             time_limit=1000,
             to_env=car_controls,
             to_model=car_controls,
+            still=(0, -1, 0),  # at 0 the gas is half down
             envpool_id="CarRacing-v3",
         ),
         # The paper's view is the top 400 of 480 rows with the status bar on; with the bar off,

@@ -74,6 +74,7 @@ def refused(name, *arguments):
 @pytest.fixture
 def run_here(project, monkeypatch):
     """Give a function that runs a stage in this process, without MLflow: how it exits."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process keeps its own
     untracked = StageRun("", None)
     monkeypatch.setattr(stage_module, "stage_run", lambda **_: contextlib.nullcontext(untracked))
 

@@ -281,6 +281,25 @@ def test_a_loss_that_is_no_number_stops_the_training_and_the_last_good_weights_a
     assert all(torch.isfinite(weight).all() for weight in kept["state_dict"].values())
 
 
+class LosingItsWeights(VAETraining):
+    """Has weights that are no numbers after its fourth batch, whose loss was still one."""
+
+    def training_step(self, frames):
+        loss = super().training_step(frames)
+        if self.global_step == 3:
+            self.vae.mu.bias.register_hook(lambda gradient: gradient * float("nan"))
+        return loss
+
+
+@pytest.mark.parametrize("batches", [4, 8])
+def test_weights_that_are_no_numbers_are_not_kept(frames, tmp_path, batches):
+    config = changed(VAE_CONFIG, batches=batches, validate_every=2)
+    with pytest.raises(DivergedError, match="learning_rate"):
+        train_vae(frames, tmp_path, config, LosingItsWeights)
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert all(torch.isfinite(weight).all() for weight in kept["state_dict"].values())
+
+
 def test_one_checkpoint_is_kept_and_replaced(frames, tmp_path):
     train_vae(frames, tmp_path, changed(VAE_CONFIG, batches=4, validate_every=2))
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]

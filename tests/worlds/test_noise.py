@@ -104,3 +104,10 @@ def test_equal_seeds_make_equal_streams_in_any_lane():
     drawn = seeded([7, 8, 7]).uniform(torch.arange(3), 10)
     torch.testing.assert_close(drawn[0], drawn[2], rtol=0, atol=0)
     assert (drawn[0] != drawn[1]).any()
+
+
+def test_uniform_numbers_stay_below_one_even_for_the_highest_bits():
+    from world_models.worlds.noise import _unit
+
+    assert _unit(torch.tensor([0]), 40).item() > 0
+    assert _unit(torch.tensor([-1]), 40).item() < 1

@@ -60,11 +60,16 @@ class MDNRNN(nn.Module):
 
     def _use_one_bias(self) -> None:
         """The paper's LSTM has one bias, raised by one at the forget gate; torch's other is 0."""
-        size = self.sizes.hidden_size
         first, second = (self.lstm.get_parameter(f"bias_{part}_l0") for part in ("ih", "hh"))
         nn.init.zeros_(first)
-        nn.init.ones_(first[size : 2 * size])
         nn.init.zeros_(second).requires_grad_(False)
+        self.raise_forget_gate()
+
+    @torch.no_grad()
+    def raise_forget_gate(self) -> None:
+        """Adds 1 to the forget gate's bias, as the paper's LSTM does."""
+        size = self.sizes.hidden_size
+        self.lstm.get_parameter("bias_ih_l0")[size : 2 * size] += 1
 
     def initial_state(self, count: int) -> State:
         """The state before an episode: zeros, (count, hidden_size)."""

@@ -51,7 +51,7 @@ class MetricsLogger(Logger):
 
 
 class StopWhereNotFinite(Callback):
-    """Ends a training whose loss is no longer a finite number, before its weights are kept."""
+    """Ends a training whose loss or weights are no longer finite, before they are kept."""
 
     def __init__(self, kept: Path) -> None:
         self.kept = kept
@@ -64,8 +64,24 @@ class StopWhereNotFinite(Callback):
         if not torch.isfinite(loss):
             raise DivergedError(
                 f"the loss became {loss.item()} at batch {trainer.global_step}: lower "
-                f"learning_rate in params.yaml (the last good checkpoint is kept in {self.kept})"
+                f"learning_rate in params.yaml{self._what_is_kept()}"
             )
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Looks at the weights before a checkpoint of them is kept."""
+        self.require_finite(module)
+
+    def require_finite(self, module: torch.nn.Module) -> None:
+        """Raises DivergedError where a weight is not finite."""
+        if not all(parameter.isfinite().all() for parameter in module.parameters()):
+            raise DivergedError(
+                "the weights are no longer finite: lower learning_rate in params.yaml"
+                + self._what_is_kept()
+            )
+
+    def _what_is_kept(self) -> str:
+        kept = self.kept / "last.ckpt"
+        return f" (the last good checkpoint is {kept})" if kept.exists() else ""
 
 
 class ShowProgress(Callback):
@@ -109,6 +125,7 @@ def fit(
         KeyboardInterrupt: on Ctrl-C.
     """
     _quieten()
+    guard = StopWhereNotFinite(state)
     (state / "last.ckpt").unlink(missing_ok=True)  # of a training before this one
     keep = ModelCheckpoint(
         state, filename="last", every_n_train_steps=validate_every, enable_version_counter=False
@@ -123,7 +140,8 @@ def fit(
         gradient_clip_algorithm="value" if gradient_clip else None,
         logger=MetricsLogger(log),
         log_every_n_steps=20,
-        callbacks=[StopWhereNotFinite(state), ShowProgress(label, batches), keep],
+        devices=1,
+        callbacks=[guard, ShowProgress(label, batches), keep],
         enable_progress_bar=False,
         enable_model_summary=False,
     )
@@ -133,6 +151,7 @@ def fit(
     except SystemExit:  # Lightning makes this of Ctrl-C, and is deaf to the next
         signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt from None
+    guard.require_finite(module)
     return {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
 
 

@@ -80,8 +80,14 @@ class GymnasiumLanes:
         self._directory = tempfile.TemporaryDirectory(prefix="world-models-")
         # ViZDoom leaves files in the working directory, and two processes that start in the same
         # one race for them; so games start in a directory of their own.
-        with contextlib.chdir(self._directory.name):
-            self._games = [_open_game(task) for _ in range(count)]
+        self._games: list[gymnasium.Env[Any, Any]] = []
+        try:
+            with contextlib.chdir(self._directory.name):
+                for _ in range(count):
+                    self._games.append(_open_game(task))
+        except BaseException:
+            self.close()
+            raise
 
     def reset(self, seeds: Sequence[int] | np.ndarray) -> np.ndarray:
         """Start a fresh episode in every lane; see `Lanes.reset`."""
@@ -180,6 +186,7 @@ class EnvPoolLanes:
     def reset(self, seeds: Sequence[int] | np.ndarray) -> np.ndarray:
         """Start a fresh episode in every lane; see `Lanes.reset`."""
         # A pool's seeds are fixed when it is made, so fresh episodes need a fresh pool.
+        self._pool = None  # the old pool goes first, with its threads and memory
         self._pool = self._make_pool(_one_a_lane(seeds, self.count).tolist())
         observations, info = self._pool.reset()
         self._finished[:] = False
