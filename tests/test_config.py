@@ -160,6 +160,11 @@ def test_a_task_or_stage_that_has_no_parameters_is_named(changed):
     assert said.startswith("params.yaml: small.carracing.vae: no such key; there are: collect, ")
 
 
+def test_an_unknown_section_is_named(changed):
+    said = message(VAEConfig, changed, "small.carracing.dreams", {"temperature": 1.0})
+    assert said.startswith("params.yaml: small.carracing.dreams: unknown; there are: collect, ")
+
+
 def test_a_section_that_is_no_section_is_named(changed):
     said = message(VAEConfig, changed, "small.carracing.vae", 3)
     assert said.startswith("params.yaml: small.carracing.vae: ")

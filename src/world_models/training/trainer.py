@@ -53,23 +53,21 @@ class MetricsLogger(Logger):
 class StopWhereNotFinite(Callback):
     """Ends a training whose loss or weights are no longer finite, before they are kept."""
 
-    def __init__(self, kept: Path) -> None:
-        self.kept = kept
+    def __init__(self, kept: Path, keep_every: int) -> None:
+        self.kept, self.keep_every = kept, keep_every
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *batch: Any
     ) -> None:
-        """Looks at each batch's loss."""
+        """Looks at each batch's loss, and at the weights where a checkpoint of them is due."""
         loss = outputs["loss"]
         if not torch.isfinite(loss):
             raise DivergedError(
                 f"the loss became {loss.item()} at batch {trainer.global_step}: lower "
                 f"learning_rate in params.yaml{self._what_is_kept()}"
             )
-
-    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Looks at the weights before a checkpoint of them is kept."""
-        self.require_finite(module)
+        if trainer.global_step % self.keep_every == 0:
+            self.require_finite(module)
 
     def require_finite(self, module: torch.nn.Module) -> None:
         """Raises DivergedError where a weight is not finite."""
@@ -125,7 +123,7 @@ def fit(
         KeyboardInterrupt: on Ctrl-C.
     """
     _quieten()
-    guard = StopWhereNotFinite(state)
+    guard = StopWhereNotFinite(state, validate_every)
     (state / "last.ckpt").unlink(missing_ok=True)  # of a training before this one
     keep = ModelCheckpoint(
         state, filename="last", every_n_train_steps=validate_every, enable_version_counter=False
