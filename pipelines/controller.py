@@ -6,11 +6,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from pipelines.stage import Stage, main
-from pipelines.worlds import open_dream
+from pipelines.worlds import open_dream, open_latents
 from world_models.config import ControllerConfig, DreamConfig
-from world_models.data.store import EpisodeStore
 from world_models.evolution.fitness import score
-from world_models.evolution.search import Generation, evolve, validation_seeds
+from world_models.evolution.search import Generation, Validation, evolve, validation_seeds
 from world_models.models.checkpoint import feature_size, load_rnn, load_vae, save_controllers
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN
@@ -29,21 +28,22 @@ def run(stage: Stage) -> None:
     """Evolves C, and writes its history and the generation that did best on validation seeds."""
     config = stage.section(ControllerConfig)
     vae = load_vae(stage.model("vae"))
-    rnn = load_rnn(stage.model("rnn"), vae.sizes.latent_size)
+    rnn = load_rnn(stage.model("rnn"), vae.sizes.latent_size, stage.task.action_size)
     features = feature_size(rnn.sizes, config.cell)
     sizes = ControllerSizes(
         features, stage.task.action_size, config.bias, config.cell, config.sampled
     )
     seeds = validation_seeds(config.validation_episodes)
+    dream = dream_world(stage, config, rnn, len(seeds))
     history: list[Generation] = []
     with (
         search_world(stage, config, vae, rnn) as world,
-        real_world(stage, config, vae, rnn, min(len(seeds), JUDGED)) as judge,
+        real_world(stage, config, vae, rnn, min(len(seeds), JUDGED)) as real,
         Progress("controller", config.generations, "generations") as progress,
     ):
 
-        def validate(mean: Controllers) -> Played:
-            return score_in_pieces(judge, mean, seeds)
+        def validate(mean: Controllers) -> Validation:
+            return Validation(score_in_pieces(real, mean, seeds), score(dream, mean, seeds))
 
         for generation in evolve(world, validate, sizes, config, stage.params.seed):
             history.append(generation)
@@ -73,9 +73,13 @@ def search_world(stage: Stage, config: ControllerConfig, vae: VAE, rnn: MDNRNN) 
         with real_world(stage, config, vae, rnn, count, config.patience) as world:
             yield world
     else:
-        latents = EpisodeStore(stage.latents)
-        dreams = stage.section(DreamConfig)
-        yield open_dream(stage.task, rnn, latents, dreams, count, config.cell)
+        yield dream_world(stage, config, rnn, count)
+
+
+def dream_world(stage: Stage, config: ControllerConfig, rnn: MDNRNN, count: int) -> World:
+    """M's dream of the game."""
+    latents, dreams = open_latents(stage, rnn.sizes.latent_size), stage.section(DreamConfig)
+    return open_dream(stage.task, rnn, latents, dreams, count, config.cell)
 
 
 @contextmanager
@@ -99,7 +103,8 @@ def row(generation: Generation) -> dict[str, float]:
         "steps": generation.steps,
     }
     if generation.validation is not None:
-        figures["real_mean"] = float(generation.validation.returns.mean())
+        figures["real_mean"] = float(generation.validation.real.returns.mean())
+        figures["dream_mean"] = float(generation.validation.dream.returns.mean())
     return figures
 
 
@@ -108,10 +113,7 @@ def keep(stage: Stage, history: list[Generation]) -> None:
 
     This is selection, not training: evolution never sees these returns.
     """
-    best = max(
-        (g for g in history if g.validation is not None),
-        key=lambda g: g.validation.returns.mean() if g.validation is not None else 0,
-    )
+    best = max(history, key=lambda generation: generation.merit)
     save_controllers(stage.model("controller"), best.mean)
     stage.run.log_artifact(stage.model("controller"))
     stage.write_table("generations.csv", [{"generation": g.number, **row(g)} for g in history])

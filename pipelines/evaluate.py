@@ -7,9 +7,8 @@ import numpy as np
 import torch
 
 from pipelines.stage import Stage, main
-from pipelines.worlds import open_dream
+from pipelines.worlds import open_dream, open_latents
 from world_models.config import DreamConfig, EvaluateConfig
-from world_models.data.store import EpisodeStore
 from world_models.evaluation import (
     Agent,
     bootstrap_interval,
@@ -33,7 +32,7 @@ def run(stage: Stage) -> None:
     """Scores the agent, and films it."""
     config = stage.section(EvaluateConfig)
     paths = (stage.model("vae"), stage.model("rnn"), stage.model("controller"))
-    agent = load_agent(*paths)
+    agent = load_agent(stage.task, *paths)
     seeds = TEST[: config.episodes]
     returns = play_real(stage, config, seeds, paths)
     dream = dream_of(stage, agent, len(seeds))
@@ -62,7 +61,7 @@ def dream_of(stage: Stage, agent: Agent, lanes: int) -> World:
     return open_dream(
         stage.task,
         agent.rnn,
-        EpisodeStore(stage.latents),
+        open_latents(stage, agent.rnn.sizes.latent_size),
         stage.section(DreamConfig),
         lanes,
         agent.controller.sizes.cell,

@@ -6,7 +6,7 @@ import numpy as np
 import pytorch_lightning as pl
 
 from pipelines.stage import Stage, main
-from pipelines.worlds import open_dream
+from pipelines.worlds import open_dream, open_latents
 from world_models.collecting import random_policy
 from world_models.config import CollectConfig, DreamConfig, RNNConfig
 from world_models.data.store import EpisodeStore
@@ -26,8 +26,8 @@ def run(stage: Stage) -> None:
     """Trains M and reports its losses and its honesty."""
     config = stage.section(RNNConfig)
     pl.seed_everything(stage.params.seed, verbose=False)
-    latents = EpisodeStore(stage.latents)
     latent_size = load_vae(stage.model("vae")).sizes.latent_size
+    latents = open_latents(stage, latent_size)
     module = RNNTraining(config, stage.task, latent_size)
     metrics = fit(
         module,

@@ -17,7 +17,8 @@ from typing import Any
 from world_models.config import STAGES, Params, Section
 from world_models.errors import WorldModelsError
 from world_models.files import made_whole
-from world_models.tasks import Task, get_task
+from world_models.task import Task
+from world_models.tasks import get_task
 from world_models.tracking import StageRun, default_uri, stage_run
 
 EXPERIMENT = "world-models"

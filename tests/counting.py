@@ -11,7 +11,7 @@ import torch
 from gymnasium.spaces import Box
 
 from world_models.models.vae import VAESizes
-from world_models.tasks import Task
+from world_models.task import Task
 
 TIME_LIMIT = 9
 ACTION_SCALE = 100

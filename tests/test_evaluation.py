@@ -97,6 +97,6 @@ def test_an_agent_whose_parts_do_not_fit_is_refused(agent, tmp_path):
     rnn = tmp_path / "pendulum" / "rnn.safetensors"
     save_rnn(rnn, MDNRNN(MDNRNNSizes(5, 1, 8, 2, False, reward_head=True, done_head=False)))
     with pytest.raises(CheckpointError, match="latents of 5, not 4"):
-        load_agent(agent[0], rnn, agent[2])
+        load_agent(TASKS["pendulum"], agent[0], rnn, agent[2])
     with pytest.raises(CheckpointError, match="missing"):
-        load_agent(agent[0], agent[1], tmp_path / "controller.safetensors")
+        load_agent(TASKS["pendulum"], agent[0], agent[1], tmp_path / "controller.safetensors")

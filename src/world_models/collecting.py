@@ -17,7 +17,8 @@ from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.models.vae import VAE, VAESizes, sample_latent, to_images
 from world_models.seeds import COLLECT
-from world_models.tasks import Task, get_task
+from world_models.task import Task
+from world_models.tasks import get_task
 from world_models.worlds.pixels import Lanes, open_lanes
 
 
@@ -110,6 +111,8 @@ class ShardJob:
     config: CollectConfig
     seed: int
     seeds: range
+    total: int
+    """Shards of the data set."""
 
 
 def shard_jobs(folder: Path, task: str, config: CollectConfig, seed: int) -> list[ShardJob]:
@@ -127,6 +130,7 @@ def shard_jobs(folder: Path, task: str, config: CollectConfig, seed: int) -> lis
             config,
             seed,
             range(first + start, first + min(start + config.shard_episodes, config.episodes)),
+            len(ends),
         )
         for number, start in enumerate(ends)
     ]
@@ -146,7 +150,7 @@ def make_shard(job: ShardJob) -> list[int]:
         episodes = _play(task, lanes, job)
     finally:
         lanes.close()
-    write_shard(job.path, episodes)
+    write_shard(job.path, episodes, job.total)
     return [len(episode) for episode in episodes]
 
 

@@ -18,7 +18,7 @@ def encode(store: EpisodeStore, vae: VAE, folder: Path, batch_size: int) -> Iter
     episodes = store.episodes()
     for shard in store.shards:
         encoded = [_encode(store.read(at), vae, batch_size) for at in episodes if at.shard == shard]
-        write_shard(folder / shard.name, encoded)
+        write_shard(folder / shard.name, encoded, len(store.shards))
         yield sum(len(episode) + 1 for episode in encoded)
 
 

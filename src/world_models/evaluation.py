@@ -13,7 +13,8 @@ from world_models.models.checkpoint import load_controllers, load_rnn, load_vae
 from world_models.models.controller import Controllers
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.vae import VAE
-from world_models.tasks import Task, get_task
+from world_models.task import Task
+from world_models.tasks import get_task
 from world_models.worlds.pixels import Lanes, open_lanes
 from world_models.worlds.real import RealWorld
 
@@ -29,10 +30,10 @@ class Agent:
     controller: Controllers
 
 
-def load_agent(vae: Path, rnn: Path, controller: Path) -> Agent:
+def load_agent(task: Task, vae: Path, rnn: Path, controller: Path) -> Agent:
     """Reads V, M and C; raises CheckpointError where they are missing or don't fit together."""
     v = load_vae(vae)
-    m = load_rnn(rnn, v.sizes.latent_size)
+    m = load_rnn(rnn, v.sizes.latent_size, task.action_size)
     return Agent(v, m, load_controllers(controller, m))
 
 
@@ -72,7 +73,7 @@ def _play(job: RealJob) -> np.ndarray:
     try:
         if job.agent is None:
             return play_blind(lanes, _uniform(task.action_size, job.seeds), job.seeds).returns
-        agent = load_agent(*job.agent)
+        agent = load_agent(task, *job.agent)
         world = real_world(task, lanes, agent)
         return score(world, agent.controller, job.seeds).returns[0]
     finally:

@@ -5,14 +5,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from world_models.collecting import RandomPolicy
-from world_models.tasks import Task
+from world_models.config import Simulator
+from world_models.task import FRAME_SIZE, Task
 from world_models.worlds.dream import DreamWorld
-from world_models.worlds.pixels import Lanes, Simulator, open_lanes
+from world_models.worlds.pixels import Lanes, open_lanes
 from world_models.worlds.rollout import Played, play
 
 LANES = 20
 """Games open at a time."""
-NO_FRAME = np.zeros((64, 64, 3), np.uint8)
+NO_FRAME = np.zeros((FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
 """What a policy is shown in a dream that draws no pictures."""
 
 

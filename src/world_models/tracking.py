@@ -106,22 +106,11 @@ class StageRun:
         entries = [Metric(key, float(value), now, step or 0) for key, value in metrics.items()]
         self._try("metrics", lambda client: client.log_batch(self.run_id, metrics=entries))
 
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Add tags, or change them."""
-        from mlflow.entities import RunTag
-
-        entries = [RunTag(key, value) for key, value in tags.items()]
-        self._try("tags", lambda client: client.log_batch(self.run_id, tags=entries))
-
-    def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file, or a folder with all that is in it, to the run's artifacts."""
+    def log_artifact(self, path: Path) -> None:
+        """Copy a file to the run's artifacts."""
         if not path.exists():
             raise FileNotFoundError(path)  # the stage's mistake, not MLflow's
-        if path.is_dir():
-            where = f"{folder}/{path.name}" if folder else path.name
-            self._try(path.name, lambda c: c.log_artifacts(self.run_id, str(path), where))
-        else:
-            self._try(path.name, lambda c: c.log_artifact(self.run_id, str(path), folder))
+        self._try(path.name, lambda client: client.log_artifact(self.run_id, str(path)))
 
     def end(self, status: str) -> None:
         """Close the run, and say how much of it was lost."""

@@ -26,8 +26,10 @@ def write(folder, lengths, shard_episodes=4):
                 {"actions": np.zeros((length, 1), np.float32), "rewards": np.zeros(length, "f")},
             )
         )
-    for number, first in enumerate(range(0, len(episodes), shard_episodes)):
-        write_shard(shard_path(folder, number), episodes[first : first + shard_episodes])
+    firsts = range(0, len(episodes), shard_episodes)
+    for number, first in enumerate(firsts):
+        some = episodes[first : first + shard_episodes]
+        write_shard(shard_path(folder, number), some, len(firsts))
     return EpisodeStore(folder)
 
 

@@ -37,8 +37,8 @@ def folder(tmp_path):
 def episodes(folder):
     """Two shards of them, written."""
     episodes = [an_episode(seed, length) for seed, length in enumerate(LENGTHS)]
-    write_shard(shard_path(folder, 0), episodes[:3])
-    write_shard(shard_path(folder, 1), episodes[3:])
+    write_shard(shard_path(folder, 0), episodes[:3], 2)
+    write_shard(shard_path(folder, 1), episodes[3:], 2)
     return episodes
 
 
@@ -80,7 +80,7 @@ def test_a_part_of_an_episode_is_that_part(folder, episodes):
 
 def test_equal_episodes_make_equal_bytes(folder, episodes, tmp_path):
     again = shard_path(tmp_path / "elsewhere", 7)
-    write_shard(again, episodes[:3])
+    write_shard(again, episodes[:3], 2)
     assert again.read_bytes() == shard_path(folder, 0).read_bytes()
 
 
@@ -115,9 +115,10 @@ def test_an_empty_or_missing_folder_is_named(folder):
     refused(folder, folder, "holds no shards")
 
 
-def test_a_missing_shard_is_named(folder, episodes):
-    shard_path(folder, 0).unlink()
-    refused(folder, shard_path(folder, 0), "missing")
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_missing_shard_is_named(folder, episodes, number):
+    shard_path(folder, number).unlink()
+    refused(folder, shard_path(folder, number), "missing", f"--shard {number}`")
 
 
 def test_a_shard_that_goes_missing_later_is_named(folder, episodes):
@@ -164,7 +165,7 @@ def test_a_file_that_is_no_shard_is_named(folder, episodes):
 
 def test_shards_that_are_not_collected_are_made_again_together(tmp_path):
     folder = tmp_path / "data" / "pendulum" / "latents"
-    write_shard(shard_path(folder, 1), [an_episode(0, 3)])
+    write_shard(shard_path(folder, 1), [an_episode(0, 3)], 2)
     with pytest.raises(StoreError, match="dvc repro --force --single-item encode@pendulum"):
         EpisodeStore(folder)
 
@@ -177,5 +178,5 @@ def test_a_full_disk_leaves_nothing(folder, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, full)
             with pytest.raises(OSError, match="No space left"):
-                write_shard(shard_path(folder, 0), [an_episode(0, 3)])
+                write_shard(shard_path(folder, 0), [an_episode(0, 3)], 1)
         assert list(folder.iterdir()) == []

@@ -69,7 +69,7 @@ def test_vae_comes_back_as_it_was(folder):
 
 def test_rnn_comes_back_as_it_was(folder, rnn):
     save_rnn(folder / "rnn.safetensors", rnn)
-    loaded = load_rnn(folder / "rnn.safetensors", latent_size=4)
+    loaded = load_rnn(folder / "rnn.safetensors", latent_size=4, action_size=2)
     assert loaded.sizes == RNN_SIZES
     assert_equal_weights(loaded.state_dict(), rnn.state_dict())
 
@@ -96,7 +96,7 @@ def test_a_file_holds_no_pickle_and_equal_models_make_equal_bytes(folder, rnn):
 def test_a_missing_file_is_named(folder, rnn):
     for name, load in [
         ("vae", load_vae),
-        ("rnn", lambda path: load_rnn(path, 4)),
+        ("rnn", lambda path: load_rnn(path, 4, 2)),
         ("controller", lambda path: load_controllers(path, rnn)),
     ]:
         path = folder / f"{name}.safetensors"
@@ -108,7 +108,7 @@ def test_a_truncated_file_is_named(folder, rnn, kept):
     path = folder / "rnn.safetensors"
     save_rnn(path, rnn)
     path.write_bytes(path.read_bytes()[:kept])
-    refused(path, lambda: load_rnn(path, 4), "damaged")
+    refused(path, lambda: load_rnn(path, 4, 2), "damaged")
 
 
 def test_a_file_of_something_else_is_named(folder):
@@ -133,21 +133,22 @@ def test_a_checkpoint_whose_weights_are_not_of_its_sizes_is_named(folder, rnn):
     path = folder / "rnn.safetensors"
     rnn.sizes = MDNRNNSizes(4, 2, 9, 3, restart_input=True, reward_head=True, done_head=False)
     save_rnn(path, rnn)
-    refused(path, lambda: load_rnn(path, 4), "sizes")
+    refused(path, lambda: load_rnn(path, 4, 2), "sizes")
 
 
-def test_an_rnn_for_other_latents_is_named(folder, rnn):
+def test_an_rnn_for_other_latents_or_actions_is_named(folder, rnn):
     path = folder / "rnn.safetensors"
     save_rnn(path, rnn)
-    refused(path, lambda: load_rnn(path, latent_size=32), "latents of 4, not 32")
+    refused(path, lambda: load_rnn(path, 32, 2), "latents of 4, not 32")
+    refused(path, lambda: load_rnn(path, 4, 3), "actions of 2, not 3")
 
 
 def test_a_controller_for_other_features_or_actions_is_named(folder, rnn):
     path = folder / "controller.safetensors"
     save_controllers(path, controllers(features=13))
-    refused(path, lambda: load_controllers(path, rnn), "13 features, not 12")
+    refused(path, lambda: load_controllers(path, rnn), "features of 13, not 12")
     save_controllers(path, controllers(actions=3))
-    refused(path, lambda: load_controllers(path, rnn), "3 actions, not 2")
+    refused(path, lambda: load_controllers(path, rnn), "actions of 3, not 2")
 
 
 def test_a_full_disk_leaves_the_old_file_and_no_other(folder, monkeypatch):

@@ -16,6 +16,12 @@ def test_parameter_counts_are_the_papers(latent_size, parameters):
     assert sum(p.numel() for p in vae.parameters()) == parameters
 
 
+def test_a_points_deconvolution_is_torchs_own():
+    torch.manual_seed(0)
+    layer, points = v.PointDeconvolution(7, 3, 5), torch.rand(2, 7, 1, 1)
+    torch.testing.assert_close(layer(points), torch.nn.ConvTranspose2d.forward(layer, points))
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_frames_become_latents_and_latents_become_frames(count):
     torch.manual_seed(0)

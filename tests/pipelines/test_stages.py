@@ -130,7 +130,7 @@ def write_episodes(project, kind="episodes"):
                 "rewards": np.ones(50, np.float32),
             }
             episodes.append(Episode(seed, False, frames, steps))
-        write_shard(shard_path(project / "data" / "pendulum" / kind, number), episodes)
+        write_shard(shard_path(project / "data" / "pendulum" / kind, number), episodes, 2)
 
 
 def test_an_unknown_task_is_named(project):
@@ -227,6 +227,14 @@ def test_a_checkpoint_made_with_other_sizes_is_named(project, refused_here):
     save_rnn(Path("models/pendulum/rnn.safetensors"), MDNRNN(sizes))
     line = refused_here("controller", "pendulum")
     assert "models/pendulum/rnn.safetensors: made for latents of 32, not 16" in line
+
+
+def test_latents_of_another_v_are_named(project, refused_here):
+    write_episodes(project, "latents")
+    save_vae(Path("models/pendulum/vae.safetensors"), VAE(VAESizes(32)))
+    line = refused_here("rnn", "pendulum")
+    assert "data/pendulum/latents: holds latents of 16, V makes them of 32" in line
+    assert "dvc repro --force --single-item encode@pendulum" in line
 
 
 def test_a_diverging_training_keeps_its_last_good_checkpoint(project, refused_here):

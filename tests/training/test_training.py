@@ -13,7 +13,7 @@ import torch
 from tests.configs import changed, smoke
 from tests.counting import COUNTING, DOUBLED
 from world_models.data.store import Episode, EpisodeStore, shard_path, write_shard
-from world_models.errors import DivergedError
+from world_models.errors import ConfigError, DivergedError
 from world_models.models.mdnrnn import MDNRNN
 from world_models.training.rnn import RNNTraining, SequenceData
 from world_models.training.trainer import fit
@@ -59,7 +59,7 @@ def frames(tmp_path_factory):
         frames[..., seed % 2] = np.linspace(0, 255, 20, dtype=np.uint8)[:, None, None]
         steps = {"actions": np.zeros((19, 1), np.float32), "rewards": np.zeros(19, np.float32)}
         episodes.append(Episode(seed, True, {"frames": frames}, steps))
-    write_shard(shard_path(folder, 0), episodes)
+    write_shard(shard_path(folder, 0), episodes, 1)
     return EpisodeStore(folder)
 
 
@@ -86,7 +86,7 @@ def latents(tmp_path_factory):
                 },
             )
         )
-    write_shard(shard_path(folder, 0), episodes)
+    write_shard(shard_path(folder, 0), episodes, 1)
     return EpisodeStore(folder)
 
 
@@ -325,8 +325,12 @@ def test_ctrl_c_is_a_keyboard_interrupt_and_works_again_after_it(frames, tmp_pat
         signal.signal(signal.SIGINT, before)
 
 
-def test_bfloat16_trains_too(frames, latents, tmp_path):
+def test_bfloat16_trains_too_or_is_refused(frames, latents, tmp_path):
     config = changed(VAE_CONFIG, batches=2, validate_every=2, precision="bf16-mixed")
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        with pytest.raises(ConfigError, match=r"precision: bf16-mixed: .* use 32-true"):
+            train_vae(frames, tmp_path, config)
+        return
     vae, metrics = train_vae(frames, tmp_path, config)
     assert vae.mu.weight.dtype == torch.float32
     assert math.isfinite(metrics["validation/loss"])

@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
+from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
@@ -199,6 +200,11 @@ def test_seeds_are_gymnasiums():
     np.testing.assert_array_equal(world.reset()[0], following)
     with pytest.raises(ValueError, match="2 seeds for 3 lanes"):
         world.reset(seed=[1, 2])
+
+
+def test_a_step_before_the_first_reset_is_refused():
+    with pytest.raises(ResetNeeded):
+        a_dream(3).step(np.zeros((3, 2), np.float32))
 
 
 def test_some_lanes_can_be_reset_alone():

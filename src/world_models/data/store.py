@@ -71,12 +71,13 @@ def shard_path(folder: Path, number: int) -> Path:
     return folder / f"shard-{number:05d}.zarr.zip"
 
 
-def write_shard(path: Path, episodes: Sequence[Episode]) -> None:
-    """Writes episodes as one shard, or nothing at all."""
+def write_shard(path: Path, episodes: Sequence[Episode], total: int) -> None:
+    """Writes episodes as one of a folder's `total` shards, or nothing at all."""
     store = MemoryStore()
     group = zarr.create_group(
         store,
         attributes={
+            "shards": total,
             "seeds": [episode.seed for episode in episodes],
             "terminated": [episode.terminated for episode in episodes],
             "lengths": [len(episode) for episode in episodes],
@@ -111,7 +112,8 @@ class EpisodeStore:
         self.shards = sorted(folder.glob("shard-*.zarr.zip"))
         if not self.shards:
             raise StoreError(f"{folder}: holds no shards; {_remedy(folder)}")
-        missing = {shard_path(folder, n) for n in range(len(self.shards))} - set(self.shards)
+        total = _attributes(self.shards[0])["shards"]
+        missing = {shard_path(folder, n) for n in range(total)} - set(self.shards)
         if missing:
             raise StoreError(f"{min(missing)}: missing; {_shard_remedy(min(missing))}")
 
@@ -148,10 +150,8 @@ def _rows(folder: zarr.Group | zarr.Array[Any], start: int, stop: int) -> dict[s
 
 
 def _contents(shard: Path) -> list[EpisodeAt]:
-    with _opened(shard) as group:
-        _check_names(shard)
-        attributes: dict[str, Any] = group.attrs.asdict()
-        seeds, ends, lengths = (attributes[key] for key in ("seeds", "terminated", "lengths"))
+    attributes = _attributes(shard)
+    seeds, ends, lengths = (attributes[key] for key in ("seeds", "terminated", "lengths"))
     starts = np.cumsum([0, *lengths]).tolist()
     return [
         EpisodeAt(shard, index, seed, ended, start, length)
@@ -159,6 +159,13 @@ def _contents(shard: Path) -> list[EpisodeAt]:
             zip(seeds, ends, starts, lengths, strict=False)
         )
     ]
+
+
+def _attributes(shard: Path) -> dict[str, Any]:
+    with _opened(shard) as group:
+        _check_names(shard)
+        attributes: dict[str, Any] = group.attrs.asdict()
+        return {key: attributes[key] for key in ("shards", "seeds", "terminated", "lengths")}
 
 
 def _check_names(shard: Path) -> None:

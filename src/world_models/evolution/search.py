@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +14,13 @@ from world_models.models.controller import Controllers, ControllerSizes
 from world_models.seeds import EVOLVE, VALIDATE
 from world_models.worlds.rollout import Played
 from world_models.worlds.world import World
+
+
+class Validation(NamedTuple):
+    """The search's mean on the validation seeds, in both worlds: returns (1, episodes) each."""
+
+    real: Played
+    dream: Played
 
 
 @dataclass(frozen=True)
@@ -28,13 +36,18 @@ class Generation:
     """Steps played in the generation."""
     mean: Controllers
     """The search's mean after it, as a population of one."""
-    validation: Played | None
-    """The mean on the validation seeds in the real world (1, episodes), every few generations."""
+    validation: Validation | None
+    """How the mean did on the validation seeds, every few generations."""
+
+    @property
+    def merit(self) -> float:
+        """What a generation is kept for: its mean's real return, if it was tried at all."""
+        return -np.inf if self.validation is None else float(self.validation.real.returns.mean())
 
 
 def evolve(
     world: World,
-    validate: Callable[[Controllers], Played],
+    validate: Callable[[Controllers], Validation],
     sizes: ControllerSizes,
     config: ControllerConfig,
     seed: int,

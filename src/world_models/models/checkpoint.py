@@ -35,13 +35,11 @@ def save_rnn(path: Path, rnn: MDNRNN) -> None:
     _write(path, rnn.state_dict(), rnn.sizes)
 
 
-def load_rnn(path: Path, latent_size: int) -> MDNRNN:
-    """Reads M, which must dream in latents of `latent_size`; raises CheckpointError like V's."""
+def load_rnn(path: Path, latent_size: int, action_size: int) -> MDNRNN:
+    """Reads M, which must be of these sizes; raises CheckpointError like V's."""
     tensors, sizes = _read(path, MDNRNNSizes)
-    if sizes.latent_size != latent_size:
-        raise CheckpointError(
-            f"{path}: made for latents of {sizes.latent_size}, not {latent_size}; {_remedy(path)}"
-        )
+    _check_size(path, "latents of", sizes.latent_size, latent_size)
+    _check_size(path, "actions of", sizes.action_size, action_size)
     return _fill(path, MDNRNN(sizes), tensors)
 
 
@@ -54,15 +52,8 @@ def load_controllers(path: Path, rnn: MDNRNN) -> Controllers:
     """Reads C, which must act on the features of this M; raises CheckpointError like V's."""
     tensors, sizes = _read(path, ControllerSizes)
     expected = feature_size(rnn.sizes, cell=sizes.cell)
-    if sizes.feature_size != expected:
-        raise CheckpointError(
-            f"{path}: made for {sizes.feature_size} features, not {expected}; {_remedy(path)}"
-        )
-    if sizes.action_size != rnn.sizes.action_size:
-        raise CheckpointError(
-            f"{path}: made for {sizes.action_size} actions, not {rnn.sizes.action_size}; "
-            + _remedy(path)
-        )
+    _check_size(path, "features of", sizes.feature_size, expected)
+    _check_size(path, "actions of", sizes.action_size, rnn.sizes.action_size)
     if set(tensors) != {"parameters"} or tensors["parameters"].shape[1:] != (
         sizes.parameter_count,
     ):
@@ -73,6 +64,11 @@ def load_controllers(path: Path, rnn: MDNRNN) -> Controllers:
 def feature_size(sizes: MDNRNNSizes, cell: bool) -> int:
     """The length of C's input: [z, h], or [z, h, c] where C sees the cell state too."""
     return sizes.latent_size + sizes.hidden_size * (2 if cell else 1)
+
+
+def _check_size(path: Path, what: str, size: int, expected: int) -> None:
+    if size != expected:
+        raise CheckpointError(f"{path}: made for {what} {size}, not {expected}; {_remedy(path)}")
 
 
 def _remedy(path: Path) -> str:

@@ -15,7 +15,7 @@ from world_models.data.store import EpisodeAt, EpisodeStore
 from world_models.models.mdn import negative_log_likelihood
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes, Prediction, State
 from world_models.models.vae import sample_latent
-from world_models.tasks import Task
+from world_models.task import Task
 
 VALIDATION_BATCHES = 20
 
@@ -69,11 +69,12 @@ class RNNTraining(pl.LightningModule):
             self._flags += torch.stack(counts).cpu()
 
     def on_validation_epoch_end(self) -> None:
-        """Precision and recall of the done head over all of the validation steps."""
-        if self.config.done_head:
-            hits, said, true = self._flags.tolist()
-            self.log("validation/done_precision", hits / max(said, 1))
-            self.log("validation/done_recall", hits / max(true, 1))
+        """Precision and recall of the done head over all of the validation steps, if it has any."""
+        hits, said, true = self._flags.tolist()
+        if said:
+            self.log("validation/done_precision", hits / said)
+        if true:
+            self.log("validation/done_recall", hits / true)
 
     def _losses(self, batch: Sequences, split: str) -> tuple[dict[str, Tensor], Prediction]:
         latent = sample_latent(batch.mu, batch.logvar, torch.randn_like(batch.mu))

@@ -11,7 +11,7 @@ from torch import Tensor
 from world_models.models.mdn import heat, sample
 from world_models.models.mdnrnn import MDNRNN, State
 from world_models.models.vae import VAE, sample_latent, to_frames
-from world_models.tasks import Task
+from world_models.task import Task
 from world_models.worlds.world import Outcome, World
 
 

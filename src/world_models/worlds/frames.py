@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from world_models.tasks import FRAME_SIZE
+from world_models.task import FRAME_SIZE
 
 
 def to_frames(raw: np.ndarray, crop: tuple[slice, slice]) -> np.ndarray:

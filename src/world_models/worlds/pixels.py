@@ -7,16 +7,16 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 
+from world_models.config import Simulator
 from world_models.errors import ConfigError
-from world_models.tasks import FRAME_SIZE, Task
+from world_models.task import FRAME_SIZE, Task
 from world_models.worlds.frames import to_frames
 
-Simulator = Literal["gymnasium", "envpool"]
 Transitions = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """(frames, rewards, terminated, truncated) of the stepped lanes, in the order asked for."""
 

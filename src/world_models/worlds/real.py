@@ -9,7 +9,7 @@ from torch import Tensor
 
 from world_models.models.mdnrnn import MDNRNN, State
 from world_models.models.vae import VAE, sample_latent, to_images
-from world_models.tasks import Task
+from world_models.task import FRAME_SIZE, Task
 from world_models.worlds.pixels import Lanes
 from world_models.worlds.world import Outcome, World
 
@@ -39,7 +39,7 @@ class RealWorld(World):
         super().__init__(task, rnn, lanes.count, cell)
         self.render_mode = "rgb_array"
         self.lanes, self.vae, self.sampled, self.patience = lanes, vae, sampled, patience
-        self.frames = np.zeros((lanes.count, 64, 64, 3), np.uint8)
+        self.frames = np.zeros((lanes.count, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
         self._last_reward = torch.zeros(lanes.count, dtype=torch.int64)
 
     def reset(

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from gymnasium.error import ResetNeeded
 from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from world_models.models.checkpoint import feature_size
 from world_models.models.mdnrnn import MDNRNN, State
-from world_models.tasks import Task
+from world_models.task import Task
 from world_models.worlds.noise import LaneNoise
 
 
@@ -57,6 +58,7 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._steps = torch.zeros(count, dtype=torch.int64)
         self._terminated = torch.ones(count, dtype=torch.bool)
         self._truncated = torch.zeros(count, dtype=torch.bool)
+        self._begun = False
 
     @abstractmethod
     def _begin(self, lanes: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -81,6 +83,7 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
         chosen = np.flatnonzero(mask)
         self._start(torch.from_numpy(chosen), [seeds[lane] for lane in chosen])
+        self._begun = True
         return self._features(), {}
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int]:
@@ -109,7 +112,12 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Takes a step in every lane that has not finished: actions (lanes, a) in [-1, 1]."""
+        """Takes a step in every lane that has not finished: actions (lanes, a) in [-1, 1].
+
+        Raises Gymnasium's ResetNeeded before the first reset.
+        """
+        if not self._begun:
+            raise ResetNeeded("reset the world before its first step")
         reward = torch.zeros(self.num_envs)
         lanes = (~self.finished).nonzero().flatten()
         if len(lanes):

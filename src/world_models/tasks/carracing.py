@@ -1,0 +1,31 @@
+"""CarRacing-v3: once round a random track, seen from above (paper, section 3)."""
+
+from typing import Any
+
+from world_models.task import Task
+
+
+def car_controls(actions: Any) -> Any:
+    """Map tanh outputs (..., 3) to steering [-1, 1], gas [0, 1], brake [0, 1] (authors' code).
+
+    Takes numpy arrays and torch tensors; returns a new one of the same type and shape.
+    """
+    controls = actions * 1
+    controls[..., 1] = (actions[..., 1] + 1) / 2
+    controls[..., 2] = actions[..., 2].clip(0, 1)
+    return controls
+
+
+TASK = Task(
+    name="carracing",
+    # Gymnasium's CarRacing-v3, drawn faster and not a pixel different.
+    env_id="world_models.worlds.car_racing:world_models/CarRacing-v3",
+    # The paper cuts off the status bar, which starts at row 84 of 96.
+    crop=(slice(0, 84), slice(None)),
+    action_size=3,
+    time_limit=1000,
+    to_env=car_controls,
+    to_model=car_controls,
+    still=(0, -1, 0),  # at 0 the gas is half down
+    envpool_id="CarRacing-v3",
+)
