@@ -1,13 +1,13 @@
 """Stage controller: evolves C in the task's world, and keeps what is best in the real one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
 from pipelines.stage import Stage, main
-from pipelines.worlds import open_dream, open_latents
-from world_models.config import ControllerConfig, DreamConfig
+from pipelines.worlds import dreams
+from world_models.config import ControllerConfig
 from world_models.evolution.fitness import score
 from world_models.evolution.search import Generation, Validation, evolve, validation_seeds
 from world_models.models.checkpoint import feature_size, load_rnn, load_vae, save_controllers
@@ -15,6 +15,7 @@ from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.vae import VAE
 from world_models.progress import Progress
+from world_models.worlds.dream import DreamWorld
 from world_models.worlds.pixels import open_lanes
 from world_models.worlds.real import RealWorld
 from world_models.worlds.rollout import Played
@@ -34,16 +35,17 @@ def run(stage: Stage) -> None:
         features, stage.task.action_size, config.bias, config.cell, config.sampled
     )
     seeds = validation_seeds(config.validation_episodes)
-    dream = dream_world(stage, config, rnn, len(seeds))
+    dream = dreams(stage, rnn, config.cell)
+    judge = dream(len(seeds))
     history: list[Generation] = []
     with (
-        search_world(stage, config, vae, rnn) as world,
+        search_world(stage, config, vae, rnn, dream) as world,
         real_world(stage, config, vae, rnn, min(len(seeds), JUDGED)) as real,
         Progress("controller", config.generations, "generations") as progress,
     ):
 
         def validate(mean: Controllers) -> Validation:
-            return Validation(score_in_pieces(real, mean, seeds), score(dream, mean, seeds))
+            return Validation(score_in_pieces(real, mean, seeds), score(judge, mean, seeds))
 
         for generation in evolve(world, validate, sizes, config, stage.params.seed):
             history.append(generation)
@@ -66,20 +68,20 @@ def score_in_pieces(world: World, controllers: Controllers, seeds: Sequence[int]
 
 
 @contextmanager
-def search_world(stage: Stage, config: ControllerConfig, vae: VAE, rnn: MDNRNN) -> Iterator[World]:
+def search_world(
+    stage: Stage,
+    config: ControllerConfig,
+    vae: VAE,
+    rnn: MDNRNN,
+    dream: Callable[[int], DreamWorld],
+) -> Iterator[World]:
     """The world that C is evolved in, with a lane for each candidate and episode."""
     count = config.population * config.episodes
     if config.world == "real":
         with real_world(stage, config, vae, rnn, count, config.patience) as world:
             yield world
     else:
-        yield dream_world(stage, config, rnn, count)
-
-
-def dream_world(stage: Stage, config: ControllerConfig, rnn: MDNRNN, count: int) -> World:
-    """M's dream of the game."""
-    latents, dreams = open_latents(stage, rnn.sizes.latent_size), stage.section(DreamConfig)
-    return open_dream(stage.task, rnn, latents, dreams, count, config.cell)
+        yield dream(count)
 
 
 @contextmanager

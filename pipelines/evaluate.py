@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from pipelines.stage import Stage, main
-from pipelines.worlds import open_dream, open_latents
-from world_models.config import DreamConfig, EvaluateConfig
+from pipelines.worlds import dreams
+from world_models.config import EvaluateConfig
 from world_models.evaluation import (
     Agent,
     bootstrap_interval,
@@ -35,10 +35,10 @@ def run(stage: Stage) -> None:
     agent = load_agent(stage.task, *paths)
     seeds = TEST[: config.episodes]
     returns = play_real(stage, config, seeds, paths)
-    dream = dream_of(stage, agent, len(seeds))
-    returns["dream"] = score(dream, agent.controller, seeds).returns[0]
+    dream = dreams(stage, agent.rnn, agent.controller.sizes.cell, agent.vae)
+    returns["dream"] = score(dream(len(seeds)), agent.controller, seeds).returns[0]
     report(stage, seeds, returns)
-    film(stage, agent, seeds[0], config.video_steps)
+    film(stage, agent, dream(1), seeds[0], config.video_steps)
 
 
 def play_real(
@@ -54,19 +54,6 @@ def play_real(
             returns[kind][start : start + len(played)] = played
             progress.advance(len(played))
     return returns
-
-
-def dream_of(stage: Stage, agent: Agent, lanes: int) -> World:
-    """The agent's own dream."""
-    return open_dream(
-        stage.task,
-        agent.rnn,
-        open_latents(stage, agent.rnn.sizes.latent_size),
-        stage.section(DreamConfig),
-        lanes,
-        agent.controller.sizes.cell,
-        agent.vae,
-    )
 
 
 def report(stage: Stage, seeds: range, returns: dict[str, np.ndarray]) -> None:
@@ -90,12 +77,11 @@ def report(stage: Stage, seeds: range, returns: dict[str, np.ndarray]) -> None:
     )
 
 
-def film(stage: Stage, agent: Agent, seed: int, steps: int) -> None:
+def film(stage: Stage, agent: Agent, dream: World, seed: int, steps: int) -> None:
     """A video of three panels: the game, V's reconstruction of it, and the agent in its dream."""
     lanes = open_lanes(stage.task, 1, "gymnasium")
     try:
         real = real_world(stage.task, lanes, agent)
-        dream = dream_of(stage, agent, 1)
         shots = zip(watch(real, agent, seed, steps), watch(dream, agent, seed, steps), strict=False)
         save_video(stage.report("agent.mp4"), (beside(*game, *dreamt) for game, dreamt in shots))
     finally:

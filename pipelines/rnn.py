@@ -6,7 +6,7 @@ import numpy as np
 import pytorch_lightning as pl
 
 from pipelines.stage import Stage, main
-from pipelines.worlds import open_dream, open_latents
+from pipelines.worlds import dreams, open_latents
 from world_models.collecting import random_policy
 from world_models.config import CollectConfig, DreamConfig, RNNConfig
 from world_models.data.store import EpisodeStore
@@ -54,7 +54,7 @@ def honesty(stage: Stage, rnn: MDNRNN, latents: EpisodeStore) -> dict[str, float
     seeds = VALIDATE[: config.honesty_episodes]
     policies = [random_policy(stage.task, collecting, stage.params.seed, seed) for seed in seeds]
     vae = load_vae(stage.model("vae")) if collecting.policy == "random-network" else None
-    dream = open_dream(stage.task, rnn, latents, config, len(seeds), cell=False, vae=vae)
+    dream = dreams(stage, rnn, cell=False, vae=vae)(len(seeds))
     collected = dreamed(dream, policies, seeds)
     sides = {
         "collection": (long_ones(collected, collecting.shortest), played_in(latents)),
@@ -89,9 +89,9 @@ def compare(policy: str, in_dream: Played, in_game: Played) -> dict[str, float]:
 
 def played_in(store: EpisodeStore) -> Played:
     """Returns and lengths of the data set's episodes."""
-    episodes = [store.read(at) for at in store.episodes()]
-    returns = [episode.steps["rewards"].sum() for episode in episodes]
-    return Played(np.asarray(returns), np.asarray([len(episode) for episode in episodes]))
+    at = store.episodes()
+    returns = [store.read(episode).steps["rewards"].sum() for episode in at]
+    return Played(np.asarray(returns), np.asarray([episode.length for episode in at]))
 
 
 if __name__ == "__main__":

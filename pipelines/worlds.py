@@ -1,5 +1,7 @@
 """Opens the worlds that a stage plays in, from its files and parameters."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,7 +12,6 @@ from world_models.data.store import EpisodeStore
 from world_models.errors import StoreError
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.vae import VAE
-from world_models.task import Task
 from world_models.worlds.dream import DreamWorld
 
 
@@ -28,22 +29,21 @@ def open_latents(stage: Stage, size: int) -> EpisodeStore:
 
 def first_latents(store: EpisodeStore, count: int) -> Tensor:
     """mu and log sigma^2 of first frames of the data set, at most `count`: (S, 2, z)."""
-    first = [
-        [store.read_frames(at, name, 0, 1)[0] for name in ("mu", "logvar")]
-        for at in store.episodes()[:count]
-    ]
-    return torch.from_numpy(np.asarray(first))
+    episodes = (store.read(at).frames for at in store.episodes()[:count])
+    return torch.from_numpy(np.stack([[e["mu"][0], e["logvar"][0]] for e in episodes]))
 
 
-def open_dream(
-    task: Task,
-    rnn: MDNRNN,
-    latents: EpisodeStore,
-    config: DreamConfig,
-    lanes: int,
-    cell: bool,
-    vae: VAE | None = None,
-) -> DreamWorld:
-    """A dream at the task's temperature."""
-    starts = first_latents(latents, config.starts)
-    return DreamWorld(task, rnn, starts, lanes, config.temperature, cell, vae)
+def dreams(
+    stage: Stage, rnn: MDNRNN, cell: bool, vae: VAE | None = None
+) -> Callable[[int], DreamWorld]:
+    """Opens M's dreams at the task's temperature, each of a number of lanes.
+
+    Where they begin is read once: opening hundreds of episodes takes many seconds.
+    """
+    config = stage.section(DreamConfig)
+    starts = first_latents(open_latents(stage, rnn.sizes.latent_size), config.starts)
+
+    def dream(lanes: int) -> DreamWorld:
+        return DreamWorld(stage.task, rnn, starts, lanes, config.temperature, cell, vae)
+
+    return dream

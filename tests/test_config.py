@@ -135,6 +135,12 @@ def test_a_value_out_of_range_is_named_and_shown(changed, kind, key, value):
     assert repr(value) in said
 
 
+def test_a_number_that_yaml_takes_for_text_is_explained(changed):
+    assert "wants a dot" in message(VAEConfig, changed, "small.carracing.vae.learning_rate", "1e-3")
+    said = message(VAEConfig, changed, "small.carracing.vae.learning_rate", "fast")
+    assert "wants a dot" not in said
+
+
 def test_whole_numbers_will_do_where_others_are_asked_for(changed):
     assert changed("small.carracing.dream.temperature", 1).section(DreamConfig).temperature == 1
 

@@ -1,5 +1,6 @@
 """params.yaml as frozen models, one a stage. An unknown key or a value out of range is an error."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -156,7 +157,7 @@ class Params:
         except ValidationError as error:
             problem = error.errors()[0]
             key = ".".join([*keys, *map(str, problem["loc"])])
-            given = "" if problem["type"] == "missing" else f" (given: {problem['input']!r})"
+            given = "" if problem["type"] == "missing" else _given(problem["input"])
             raise ConfigError(f"{self.path.name}: {key}: {problem['msg']}{given}") from None
 
     def _get(self, *keys: str) -> Any:
@@ -168,6 +169,12 @@ class Params:
                 raise ConfigError(f"{self.path.name}: {name}: no such key; there are: {known}")
             value = value[key]
         return value
+
+
+def _given(value: object) -> str:
+    exponent = isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value)
+    hint = ": text to YAML, which wants a dot, as in 1.0e-3" if exponent else ""
+    return f" (given: {value!r}{hint})"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,15 +6,29 @@ from pkgutil import iter_modules
 from world_models.errors import ConfigError
 from world_models.task import Task
 
-TASKS: dict[str, Task] = {
-    module.name: import_module(f"{__name__}.{module.name}").TASK
-    for module in iter_modules(__path__)
-}
-"""Every task, by name."""
+_loaded: dict[str, Task] = {}
+
+
+def task_names() -> list[str]:
+    """Every task, in order of the alphabet."""
+    return sorted(name for _, name, _ in iter_modules(__path__))
 
 
 def get_task(name: str) -> Task:
-    """Return the task called `name`; a ConfigError names the known ones if there is none."""
-    if name not in TASKS:
-        raise ConfigError(f"unknown task {name!r}; known tasks: {', '.join(sorted(TASKS))}")
-    return TASKS[name]
+    """Return the task called `name`.
+
+    Raises ConfigError, naming the known ones, if there is none, and where its TASK goes by
+    another name: its files would be those of that other task.
+    """
+    if name not in _loaded:
+        _loaded[name] = _load(name)
+    return _loaded[name]
+
+
+def _load(name: str) -> Task:
+    if name not in task_names():
+        raise ConfigError(f"unknown task {name!r}; known tasks: {', '.join(task_names())}")
+    task: Task | None = getattr(import_module(f"{__name__}.{name}"), "TASK", None)
+    if task is None or task.name != name:
+        raise ConfigError(f"tasks/{name}.py: needs a TASK with name={name!r}")
+    return task

@@ -69,12 +69,11 @@ class RNNTraining(pl.LightningModule):
             self._flags += torch.stack(counts).cpu()
 
     def on_validation_epoch_end(self) -> None:
-        """Precision and recall of the done head over all of the validation steps, if it has any."""
-        hits, said, true = self._flags.tolist()
-        if said:
-            self.log("validation/done_precision", hits / said)
-        if true:
-            self.log("validation/done_recall", hits / true)
+        """Precision and recall of the done head over all validation steps; 0 without a case."""
+        if self.config.done_head:
+            hits, said, true = self._flags.tolist()
+            self.log("validation/done_precision", hits / max(said, 1))
+            self.log("validation/done_recall", hits / max(true, 1))
 
     def _losses(self, batch: Sequences, split: str) -> tuple[dict[str, Tensor], Prediction]:
         latent = sample_latent(batch.mu, batch.logvar, torch.randn_like(batch.mu))
