@@ -6,8 +6,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from pipelines.stage import Stage, main
-from pipelines.worlds import dreams
+from pipelines.worlds import dreams, open_latents
 from world_models.config import ControllerConfig
+from world_models.evolution.centre import feature_mean
 from world_models.evolution.fitness import score
 from world_models.evolution.search import Generation, Validation, evolve, validation_seeds
 from world_models.models.checkpoint import feature_size, load_rnn, load_vae, save_controllers
@@ -35,6 +36,8 @@ def run(stage: Stage) -> None:
         features, stage.task.action_size, config.bias, config.cell, config.sampled
     )
     seeds = validation_seeds(config.validation_episodes)
+    latents = open_latents(stage, vae.sizes.latent_size)
+    centre = feature_mean(latents, stage.task, rnn, config.cell) if config.centred else None
     dream = dreams(stage, rnn, config.cell)
     judge = dream(len(seeds))
     history: list[Generation] = []
@@ -47,7 +50,7 @@ def run(stage: Stage) -> None:
         def validate(mean: Controllers) -> Validation:
             return Validation(score_in_pieces(real, mean, seeds), score(judge, mean, seeds))
 
-        for generation in evolve(world, validate, sizes, config, stage.params.seed):
+        for generation in evolve(world, validate, sizes, config, stage.params.seed, centre):
             history.append(generation)
             figures = row(generation)
             stage.run.log_metrics(figures, generation.number)

@@ -13,7 +13,7 @@ from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.models.vae import VAE, VAESizes
 from world_models.seeds import TEST
-from world_models.tasks import TASKS
+from world_models.tasks import TASKS, get_task
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_jobs_cover_every_seed_once():
 @pytest.fixture
 def short(monkeypatch):
     """A pendulum of 20 steps, in this process."""
-    monkeypatch.setitem(TASKS, "pendulum", replace(TASKS["pendulum"], time_limit=20))
+    monkeypatch.setitem(TASKS, "pendulum", replace(get_task("pendulum"), time_limit=20))
 
 
 def test_scores_depend_on_the_seeds_alone_not_on_the_lanes_beside_them(agent, short):
@@ -97,6 +97,6 @@ def test_an_agent_whose_parts_do_not_fit_is_refused(agent, tmp_path):
     rnn = tmp_path / "pendulum" / "rnn.safetensors"
     save_rnn(rnn, MDNRNN(MDNRNNSizes(5, 1, 8, 2, False, reward_head=True, done_head=False)))
     with pytest.raises(CheckpointError, match="latents of 5, not 4"):
-        load_agent(TASKS["pendulum"], agent[0], rnn, agent[2])
+        load_agent(get_task("pendulum"), agent[0], rnn, agent[2])
     with pytest.raises(CheckpointError, match="missing"):
-        load_agent(TASKS["pendulum"], agent[0], agent[1], tmp_path / "controller.safetensors")
+        load_agent(get_task("pendulum"), agent[0], agent[1], tmp_path / "controller.safetensors")

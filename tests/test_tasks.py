@@ -8,21 +8,34 @@ import numpy as np
 import pytest
 import torch
 
-from world_models.tasks import TASKS, get_task
+from world_models import tasks
+from world_models.tasks import get_task, task_names
 
 
 def test_unknown_task_is_one_clear_line_with_the_known_ones():
     with pytest.raises(ValueError, match=r"^unknown task 'pong'; known tasks: ") as caught:
         get_task("pong")
     assert "\n" not in str(caught.value)
-    assert all(name in str(caught.value) for name in TASKS)
+    assert all(name in str(caught.value) for name in task_names())
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", task_names())
 def test_a_task_is_found_by_its_name_and_can_be_sent_to_another_process(name):
     task = get_task(name)
     assert task.name == name
     assert pickle.loads(pickle.dumps(task)) == task
+
+
+@pytest.mark.parametrize(
+    "text", ["", "TASK = None", "from world_models.tasks.pendulum import TASK"]
+)
+def test_a_module_whose_task_is_missing_or_of_another_name_is_refused(monkeypatch, tmp_path, text):
+    """Under another's name its data would replace the other's."""
+    (tmp_path / "lander.py").write_text(text)
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    with pytest.raises(ValueError, match=r"^tasks/lander\.py: needs a TASK with name='lander'$"):
+        get_task("lander")
+    sys.modules.pop("world_models.tasks.lander")
 
 
 def test_carracing_actions_follow_the_authors_code():
@@ -48,7 +61,7 @@ def test_pendulum_torque_is_scaled_for_the_game_and_raw_for_the_model():
     np.testing.assert_array_equal(task.to_model(actions), actions)
 
 
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", task_names())
 def test_actions_of_any_leading_shape_map_alike_in_numpy_and_torch(name):
     task = get_task(name)
     actions = np.random.default_rng(0).uniform(-1, 1, (2, 3, task.action_size)).astype(np.float32)

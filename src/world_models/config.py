@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from world_models.errors import ConfigError
 
@@ -95,6 +103,7 @@ class ControllerConfig(_Section):
     cell: bool
     bias: bool
     sampled: bool
+    centred: bool
     population: Annotated[int, Field(ge=2)]
     episodes: Count
     generations: Count
@@ -103,6 +112,12 @@ class ControllerConfig(_Section):
     patience: Natural
     validate_every: Count
     validation_episodes: Count
+
+    @model_validator(mode="after")
+    def _centred_by_a_bias(self) -> "ControllerConfig":
+        if self.centred and not self.bias:
+            raise ValueError("centred needs bias: true")
+        return self
 
 
 class EvaluateConfig(_Section):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from tests.configs import smoke
 from tests.dreams import HIDDEN, LATENT, STEPS, rewarding_dream
@@ -23,7 +24,7 @@ CONFIG = smoke(
 )
 
 
-def search(seed=1):
+def search(seed=1, centre=None):
     judge = rewarding_dream(CONFIG.validation_episodes)
     seeds = validation_seeds(CONFIG.validation_episodes)
 
@@ -31,7 +32,7 @@ def search(seed=1):
         return Validation(score(judge, mean, seeds), score(judge, mean, seeds))
 
     world = rewarding_dream(CONFIG.population * CONFIG.episodes)
-    return list(evolve(world, validate, SIZES, CONFIG, seed))
+    return list(evolve(world, validate, SIZES, CONFIG, seed, centre))
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +65,13 @@ def test_equal_seeds_find_equal_controllers(generations):
         np.testing.assert_array_equal(one.returns, other.returns)
         np.testing.assert_array_equal(one.mean.parameters, other.mean.parameters)
     assert (search(seed=2)[-1].mean.parameters != generations[-1].mean.parameters).any()
+
+
+def test_around_another_centre_the_same_candidates_are_other_controllers(generations):
+    around_zero = search(centre=torch.zeros(SIZES.feature_size))
+    np.testing.assert_array_equal(around_zero[0].returns, generations[0].returns)
+    elsewhere = search(centre=torch.ones(SIZES.feature_size))
+    assert (elsewhere[0].returns != generations[0].returns).any()
 
 
 def test_each_generation_plays_on_seeds_of_its_own():

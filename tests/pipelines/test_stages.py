@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import importlib
+import json
 import os
 import re
 import signal
@@ -12,17 +13,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import yaml
 
 from pipelines import stage as stage_module
+from pipelines.controller import keep
+from pipelines.rnn import compare, long_ones
 from tests.waiting import wait_for
 from world_models.data.store import Episode, shard_path, write_shard
 from world_models.errors import DivergedError
+from world_models.evolution.search import Generation, Validation
 from world_models.models.checkpoint import save_rnn, save_vae
+from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.models.vae import VAE, VAESizes
 from world_models.tracking import StageRun
+from world_models.worlds.rollout import Played
 
 ROOT = Path(__file__).parents[2]
 
@@ -273,6 +280,41 @@ def test_one_shard_can_be_made_again_alone(project, run_here):
     assert run_here("collect", "pendulum", "--shard", "1") == 0
     assert lost.read_bytes() == before
     assert made(project) == reported
+
+
+def test_the_controller_that_is_best_in_the_real_world_is_kept(project, run_here):
+    """Not the one that is best in the dream; and generations that were not tried don't count."""
+    sizes = ControllerSizes(2, 1, bias=False, cell=False)
+
+    def generation(number, real, dream):
+        scores = (Played(np.array([[score]]), np.array([[1]])) for score in (real, dream))
+        mean = Controllers(sizes, torch.full((1, 2), float(number)))
+        tried = None if real is None else Validation(*scores)
+        return Generation(number, np.array([99.0]), 0.1, 1, mean, tried)
+
+    history = [generation(1, -5, 8), generation(2, -3, 2), generation(3, None, None)]
+    assert run_here("controller", "pendulum", work=lambda stage: keep(stage, history)) == 0
+    kept = safetensors.torch.load_file("models/pendulum/controller.safetensors")
+    assert kept["parameters"].tolist() == [[2.0, 2.0]]
+    told = json.loads(Path("reports/pendulum/controller.json").read_text())
+    assert (told["kept_generation"], told["real_mean"], told["dream_mean"]) == (2, -3, 2)
+
+
+def test_the_dream_is_held_against_the_game(capsys):
+    dream, game = (Played(np.full(2, t), np.full(2, t)) for t in (90, 100))
+    figures = compare("still", dream, game)
+    assert figures["honesty/still_disagreement"] == pytest.approx(0.1)
+    assert figures["honesty/still_dream_survival"] == 90
+    assert figures["honesty/still_real_survival"] == 100
+    assert capsys.readouterr().err == ""
+    compare("still", game, Played(np.full(2, 50), np.full(2, 50)))
+    assert "off by 100% for policy still" in capsys.readouterr().err
+
+
+def test_episodes_that_the_data_set_would_not_hold_do_not_count():
+    played = Played(np.array([1.0, 2.0, 3.0]), np.array([100, 101, 300]))
+    assert long_ones(played, 100).returns.tolist() == [2.0, 3.0]
+    assert long_ones(played, 300).returns.tolist() == [1.0, 2.0, 3.0]
 
 
 def test_a_full_disk_is_one_line(refused_here):

@@ -325,12 +325,20 @@ def test_ctrl_c_is_a_keyboard_interrupt_and_works_again_after_it(frames, tmp_pat
         signal.signal(signal.SIGINT, before)
 
 
-def test_bfloat16_trains_too_or_is_refused(frames, latents, tmp_path):
+def test_bfloat16_is_refused_where_there_is_none(frames, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    config = changed(VAE_CONFIG, precision="bf16-mixed")
+    with pytest.raises(ConfigError, match=r"precision: bf16-mixed: .* use 32-true"):
+        train_vae(frames, tmp_path, config)
+
+
+@pytest.mark.skipif(
+    not (torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()),
+    reason="this processor has no bfloat16",
+)
+def test_bfloat16_trains_too(frames, latents, tmp_path):
     config = changed(VAE_CONFIG, batches=2, validate_every=2, precision="bf16-mixed")
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        with pytest.raises(ConfigError, match=r"precision: bf16-mixed: .* use 32-true"):
-            train_vae(frames, tmp_path, config)
-        return
     vae, metrics = train_vae(frames, tmp_path, config)
     assert vae.mu.weight.dtype == torch.float32
     assert math.isfinite(metrics["validation/loss"])

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from world_models.tasks import TASKS
+from world_models.tasks import get_task
 from world_models.worlds.frames import to_frames
 
 WHOLE = (slice(None), slice(None))
@@ -15,7 +15,7 @@ def noise(count, height, width):
 
 def test_a_frame_does_not_depend_on_its_batch():
     raw = noise(9, 96, 96)
-    crop = TASKS["carracing"].crop
+    crop = get_task("carracing").crop
     together = to_frames(raw, crop)
     alone = np.concatenate([to_frames(raw[i : i + 1], crop) for i in range(len(raw))])
     assert together.shape == (9, 64, 64, 3)

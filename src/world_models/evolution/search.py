@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from world_models.config import ControllerConfig
+from world_models.evolution.centre import decentre
 from world_models.evolution.fitness import score
 from world_models.evolution.strategy import CMAES
 from world_models.models.controller import Controllers, ControllerSizes
@@ -51,23 +53,25 @@ def evolve(
     sizes: ControllerSizes,
     config: ControllerConfig,
     seed: int,
+    centre: Tensor | None = None,
 ) -> Iterator[Generation]:
     """Evolves C in a world of population x episodes lanes, a generation at a time.
 
     Each generation plays on seeds of its own, the same for all its candidates. The mean is tried
-    by `validate` every few generations and after the last.
+    by `validate` every few generations and after the last. With a `centre` (F,), the search goes
+    on in coordinates where features are zero there.
     """
     strategy = CMAES(sizes.parameter_count, config.population, config.sigma, config.diagonal, seed)
     for number in range(1, config.generations + 1):
         candidates = strategy.ask()
         played = score(
             world,
-            _controllers(sizes, candidates),
+            _controllers(sizes, candidates, centre),
             generation_seeds(config.episodes, seed, number),
         )
         returns = played.returns.mean(axis=1)
         strategy.tell(candidates, returns)
-        mean = _controllers(sizes, strategy.mean[None])
+        mean = _controllers(sizes, strategy.mean[None], centre)
         due = number % config.validate_every == 0 or number == config.generations
         yield Generation(
             number,
@@ -79,8 +83,13 @@ def evolve(
         )
 
 
-def _controllers(sizes: ControllerSizes, parameters: np.ndarray) -> Controllers:
-    return Controllers(sizes, torch.from_numpy(parameters).float())
+def _controllers(
+    sizes: ControllerSizes, parameters: np.ndarray, centre: Tensor | None
+) -> Controllers:
+    found = torch.from_numpy(parameters)
+    if centre is not None:
+        found = decentre(sizes, found, centre)
+    return Controllers(sizes, found.float())
 
 
 def generation_seeds(episodes: int, seed: int, number: int) -> list[int]:

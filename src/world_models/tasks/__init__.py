@@ -6,7 +6,8 @@ from pkgutil import iter_modules
 from world_models.errors import ConfigError
 from world_models.task import Task
 
-_loaded: dict[str, Task] = {}
+TASKS: dict[str, Task] = {}
+"""Those that have been asked for, by name."""
 
 
 def task_names() -> list[str]:
@@ -20,9 +21,9 @@ def get_task(name: str) -> Task:
     Raises ConfigError, naming the known ones, if there is none, and where its TASK goes by
     another name: its files would be those of that other task.
     """
-    if name not in _loaded:
-        _loaded[name] = _load(name)
-    return _loaded[name]
+    if name not in TASKS:
+        TASKS[name] = _load(name)
+    return TASKS[name]
 
 
 def _load(name: str) -> Task:

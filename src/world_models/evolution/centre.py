@@ -1,0 +1,43 @@
+"""Where C's features lie on average: evolution is quicker in coordinates around that point."""
+
+import torch
+from torch import Tensor
+
+from world_models.data.store import Episode, EpisodeStore
+from world_models.models.controller import ControllerSizes
+from world_models.models.mdnrnn import MDNRNN
+from world_models.task import Task
+
+EPISODES = 20
+"""Of the data set, spread evenly over it."""
+
+
+@torch.inference_mode()
+def feature_mean(store: EpisodeStore, task: Task, rnn: MDNRNN, cell: bool) -> Tensor:
+    """Mean of [z, h], or of [z, h, c], over steps of the data set: (F,)."""
+    episodes = store.episodes()
+    some = episodes[:: -(-len(episodes) // EPISODES)]
+    return torch.cat([_features(store.read(at), task, rnn, cell) for at in some]).mean(dim=0)
+
+
+def _features(episode: Episode, task: Task, rnn: MDNRNN, cell: bool) -> Tensor:
+    """What C would have seen at each step: z's mean and M's state before it (T, F)."""
+    latents = torch.from_numpy(episode.frames["mu"])
+    actions = task.to_model(torch.from_numpy(episode.steps["actions"]))
+    state, first = rnn.initial_state(1), torch.ones(1, dtype=torch.bool)
+    seen = []
+    for latent, action in zip(latents.split(1), actions.split(1), strict=False):
+        seen.append(torch.cat([latent, state.hidden] + [state.cell] * cell, dim=1))
+        state = rnn.step(latent, action, first, state)
+        first = torch.zeros_like(first)
+    return torch.cat(seen)
+
+
+def decentre(sizes: ControllerSizes, parameters: Tensor, mean: Tensor) -> Tensor:
+    """Parameters (P, ...) of C on features less their mean, as those of C on features themselves.
+
+    The same agent, W (x - m) + b = W x + (b - W m): only the bias changes, so C must have one.
+    """
+    weight, bias = parameters.split([sizes.action_size * sizes.feature_size, sizes.action_size], 1)
+    offset = weight.unflatten(1, (sizes.action_size, sizes.feature_size)) @ mean.to(weight)
+    return torch.cat([weight, bias - offset], dim=1)
