@@ -38,7 +38,7 @@ def run(stage: Stage) -> None:
     seeds = validation_seeds(config.validation_episodes)
     latents = open_latents(stage, vae.sizes.latent_size)
     centre = feature_mean(latents, stage.task, rnn, config.cell) if config.centred else None
-    dream = dreams(stage, rnn, config.cell)
+    dream = dreams(stage, latents, rnn, config.cell)
     judge = dream(len(seeds))
     history: list[Generation] = []
     with (

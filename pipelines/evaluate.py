@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from pipelines.stage import Stage, main
-from pipelines.worlds import dreams
+from pipelines.worlds import dreams, open_latents
 from world_models.config import EvaluateConfig
 from world_models.evaluation import (
     Agent,
@@ -35,7 +35,8 @@ def run(stage: Stage) -> None:
     agent = load_agent(stage.task, *paths)
     seeds = TEST[: config.episodes]
     returns = play_real(stage, config, seeds, paths)
-    dream = dreams(stage, agent.rnn, agent.controller.sizes.cell, agent.vae)
+    latents = open_latents(stage, agent.vae.sizes.latent_size)
+    dream = dreams(stage, latents, agent.rnn, agent.controller.sizes.cell, agent.vae)
     returns["dream"] = score(dream(len(seeds)), agent.controller, seeds).returns[0]
     report(stage, seeds, returns)
     film(stage, agent, dream(1), seeds[0], config.video_steps)

@@ -54,7 +54,7 @@ def honesty(stage: Stage, rnn: MDNRNN, latents: EpisodeStore) -> dict[str, float
     seeds = VALIDATE[: config.honesty_episodes]
     policies = [random_policy(stage.task, collecting, stage.params.seed, seed) for seed in seeds]
     vae = load_vae(stage.model("vae")) if collecting.policy == "random-network" else None
-    dream = dreams(stage, rnn, cell=False, vae=vae)(len(seeds))
+    dream = dreams(stage, latents, rnn, cell=False, vae=vae)(len(seeds))
     collected = dreamed(dream, policies, seeds)
     sides = {
         "collection": (long_ones(collected, collecting.shortest), played_in(latents)),

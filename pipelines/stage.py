@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.stage_key import stage_key
 from world_models.config import STAGES, Params, Section
 from world_models.errors import WorldModelsError
 from world_models.files import made_whole
@@ -120,7 +121,7 @@ def _run(name: str, task_name: str, shard: int | None, work: Callable[[Stage], N
         task=task_name,
         scale=params.scale,
         revision=_revision(),
-        tags={"dvc.stage": os.environ.get("DVC_STAGE", "")},
+        tags=_dvc_tags(),
     ) as run:
         run.log_params({"seed": params.seed})
         work(Stage(name, task, params, run, shard))
@@ -129,6 +130,12 @@ def _run(name: str, task_name: str, shard: int | None, work: Callable[[Stage], N
 def project_root() -> Path:
     """The project's own folder, also where DVC runs an experiment in a copy of it."""
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def _dvc_tags() -> dict[str, str]:
+    """The stage's name and key where DVC runs it; by hand it has none."""
+    stage = os.environ.get("DVC_STAGE")
+    return {"dvc.stage": stage, "dvc.stage_key": stage_key(stage)} if stage else {}
 
 
 def _revision() -> str:

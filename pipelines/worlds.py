@@ -34,14 +34,14 @@ def first_latents(store: EpisodeStore, count: int) -> Tensor:
 
 
 def dreams(
-    stage: Stage, rnn: MDNRNN, cell: bool, vae: VAE | None = None
+    stage: Stage, latents: EpisodeStore, rnn: MDNRNN, cell: bool, vae: VAE | None = None
 ) -> Callable[[int], DreamWorld]:
     """Opens M's dreams at the task's temperature, each of a number of lanes.
 
     Where they begin is read once: opening hundreds of episodes takes many seconds.
     """
     config = stage.section(DreamConfig)
-    starts = first_latents(open_latents(stage, rnn.sizes.latent_size), config.starts)
+    starts = first_latents(latents, config.starts)
 
     def dream(lanes: int) -> DreamWorld:
         return DreamWorld(stage.task, rnn, starts, lanes, config.temperature, cell, vae)

@@ -136,6 +136,8 @@ def test_every_stage_has_a_finished_run_with_parameters_metrics_and_its_origin(p
         assert logged.data.params, name
         assert logged.data.metrics, name
         assert logged.data.tags["dvc.stage"] == name
+        key = logged.data.tags["dvc.stage_key"]
+        assert (project / ".dvc" / "cache" / "runs" / key[:2] / key).is_dir()  # DVC's own entry
         assert logged.data.tags["git_revision"] == revision
 
 

@@ -57,5 +57,3 @@ class Task:
     """The environment's step waits for another process, so lanes are stepped in threads."""
     envpool_id: str | None = None
     """Id of the same game in EnvPool, a fast simulator to train on; None where there is none."""
-    envpool_kwargs: dict[str, Any] = field(default_factory=dict)
-    """Keyword arguments of the EnvPool environment."""

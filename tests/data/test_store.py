@@ -163,6 +163,16 @@ def test_a_file_that_is_no_shard_is_named(folder, episodes):
     refused(folder, shard_path(folder, 1), "damaged")
 
 
+def test_shards_of_two_data_sets_are_not_read_as_one(folder, episodes):
+    """As after `collect --shard 1` with another number of episodes than the rest was made with."""
+    write_shard(shard_path(folder, 1), episodes[3:], 3)
+    with pytest.raises(StoreError) as caught:
+        EpisodeStore(folder)
+    message = str(caught.value)
+    assert message.startswith(f"{shard_path(folder, 1)}: one of 3 shards, and shard-00000")
+    assert ALL_AGAIN in message
+
+
 def test_shards_that_are_not_collected_are_made_again_together(tmp_path):
     folder = tmp_path / "data" / "pendulum" / "latents"
     write_shard(shard_path(folder, 1), [an_episode(0, 3)], 2)

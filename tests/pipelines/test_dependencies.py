@@ -25,6 +25,7 @@ READ = {
 CHANGES_NO_RESULT = {
     # How work is started, shown, logged, spread over processes and put on the disk.
     "pipelines/stage.py",
+    "pipelines/stage_key.py",
     *(
         f"src/world_models/{name}.py"
         for name in ("config", "errors", "execution", "files", "progress", "tracking")

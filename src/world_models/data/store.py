@@ -104,7 +104,7 @@ def _write_zip(path: Path, entries: Mapping[str, bytes]) -> None:
 class EpisodeStore:
     """The shards of a folder, read an episode or a part of one at a time.
 
-    Raises StoreError, naming the file, where a shard is missing or damaged.
+    Raises StoreError, naming the file, where a shard is missing, damaged or of another data set.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -112,14 +112,25 @@ class EpisodeStore:
         self.shards = sorted(folder.glob("shard-*.zarr.zip"))
         if not self.shards:
             raise StoreError(f"{folder}: holds no shards; {_remedy(folder)}")
-        total = _attributes(self.shards[0])["shards"]
-        missing = {shard_path(folder, n) for n in range(total)} - set(self.shards)
+        attributes = {shard: _attributes(shard) for shard in self.shards}
+        self._require_all(attributes)
+        self._episodes = [at for shard in self.shards for at in _contents(shard, attributes[shard])]
+
+    def _require_all(self, attributes: Mapping[Path, Mapping[str, Any]]) -> None:
+        total = attributes[self.shards[0]]["shards"]
+        for shard, found in attributes.items():
+            if found["shards"] != total:
+                raise StoreError(
+                    f"{shard}: one of {found['shards']} shards, and {self.shards[0].name} one of "
+                    f"{total}; {_remedy(self.folder)}"
+                )
+        missing = {shard_path(self.folder, n) for n in range(total)} - set(self.shards)
         if missing:
             raise StoreError(f"{min(missing)}: missing; {_shard_remedy(min(missing))}")
 
     def episodes(self) -> list[EpisodeAt]:
         """Every episode of the store, in order."""
-        return [episode for shard in self.shards for episode in _contents(shard)]
+        return list(self._episodes)
 
     def read_frames(
         self, at: EpisodeAt, name: str, start: int = 0, stop: int | None = None
@@ -149,8 +160,7 @@ def _rows(folder: zarr.Group | zarr.Array[Any], start: int, stop: int) -> dict[s
     return {name: np.asarray(array[start:stop]) for name, array in folder.arrays()}
 
 
-def _contents(shard: Path) -> list[EpisodeAt]:
-    attributes = _attributes(shard)
+def _contents(shard: Path, attributes: Mapping[str, Any]) -> list[EpisodeAt]:
     seeds, ends, lengths = (attributes[key] for key in ("seeds", "terminated", "lengths"))
     starts = np.cumsum([0, *lengths]).tolist()
     return [

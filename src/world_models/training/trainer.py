@@ -85,12 +85,8 @@ class StopWhereNotFinite(Callback):
 class ShowProgress(Callback):
     """A bar or lines, in batches."""
 
-    def __init__(self, label: str, batches: int) -> None:
-        self.label, self.batches = label, batches
-
-    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Starts the clock."""
-        self.progress = Progress(self.label, self.batches, "batches")
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
 
     def on_train_batch_end(self, trainer: pl.Trainer, *batch: Any) -> None:
         """Counts a batch."""
@@ -130,6 +126,7 @@ def fit(
     keep = ModelCheckpoint(
         state, filename="last", every_n_train_steps=validate_every, enable_version_counter=False
     )
+    progress = Progress(label, batches, "batches")
     trainer = pl.Trainer(
         max_steps=batches,
         val_check_interval=min(validate_every, batches),
@@ -141,13 +138,14 @@ def fit(
         logger=MetricsLogger(log),
         log_every_n_steps=20,
         devices=1,
-        callbacks=[guard, ShowProgress(label, batches), keep],
+        callbacks=[guard, ShowProgress(progress), keep],
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        trainer.fit(module, data)
+        with progress:
+            trainer.fit(module, data)
     except SystemExit:  # Lightning makes this of Ctrl-C, and is deaf to the next
         signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt from None

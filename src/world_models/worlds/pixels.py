@@ -217,7 +217,6 @@ class EnvPoolLanes:
             num_threads=self._threads,
             seed=seeds,
             max_episode_steps=self.task.time_limit,
-            **self.task.envpool_kwargs,
         )
 
     def _places(self, info: dict[str, Any], lanes: np.ndarray) -> np.ndarray:
