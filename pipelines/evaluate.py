@@ -34,9 +34,9 @@ def run(stage: Stage) -> None:
     paths = (stage.model("vae"), stage.model("rnn"), stage.model("controller"))
     agent = load_agent(stage.task, *paths)
     seeds = TEST[: config.episodes]
-    returns = play_real(stage, config, seeds, paths)
     latents = open_latents(stage, agent.vae.sizes.latent_size)
     dream = dreams(stage, latents, agent.rnn, agent.controller.sizes.cell, agent.vae)
+    returns = play_real(stage, config, seeds, paths)
     returns["dream"] = score(dream(len(seeds)), agent.controller, seeds).returns[0]
     report(stage, seeds, returns)
     film(stage, agent, dream(1), seeds[0], config.video_steps)

@@ -29,8 +29,11 @@ def open_latents(stage: Stage, size: int) -> EpisodeStore:
 
 def first_latents(store: EpisodeStore, count: int) -> Tensor:
     """mu and log sigma^2 of first frames of the data set, at most `count`: (S, 2, z)."""
-    episodes = (store.read(at).frames for at in store.episodes()[:count])
-    return torch.from_numpy(np.stack([[e["mu"][0], e["logvar"][0]] for e in episodes]))
+    first = [
+        [store.read_frames(at, name, 0, 1)[0] for name in ("mu", "logvar")]
+        for at in store.episodes()[:count]
+    ]
+    return torch.from_numpy(np.asarray(first))
 
 
 def dreams(

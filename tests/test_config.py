@@ -57,6 +57,9 @@ def test_the_committed_parameters_are_valid_at_every_scale(changed, scale, task)
     assert params.scale == scale
     for stage, kind in STAGES.items():
         assert type(params.section(kind)) is STAGES[stage]
+    for kind in (VAEConfig, RNNConfig):
+        training = params.section(kind)
+        assert training.batches % training.validate_every == 0  # the last weights are validated
 
 
 def test_the_committed_file_is_at_the_default_scale_for_both_of_the_papers_tasks():
@@ -169,6 +172,16 @@ def test_a_task_or_stage_that_has_no_parameters_is_named(changed):
     assert said.startswith("params.yaml: small.pong: no such key; there are: carracing, ")
     said = message(VAEConfig, lambda: changed("small.carracing.vae", 0, remove=True))
     assert said.startswith("params.yaml: small.carracing.vae: no such key; there are: collect, ")
+
+
+def test_an_unknown_key_at_the_top_is_named(changed):
+    said = message(VAEConfig, changed, "sede", 2)
+    assert said.startswith("params.yaml: sede: unknown; there are: scale, tasks, seed, ")
+
+
+def test_what_is_wrong_for_a_later_stage_is_named_before_the_first(changed):
+    with pytest.raises(ConfigError, match=r"carracing\.controller\.sigma: "):
+        changed("small.carracing.controller.sigma", 0)
 
 
 def test_an_unknown_section_is_named(changed):

@@ -16,11 +16,11 @@ from world_models.honesty import (
     Still,
     disagreement,
     dreamed,
-    play_blind,
     stand_still,
 )
 from world_models.tasks import get_task
 from world_models.worlds.pixels import open_lanes
+from world_models.worlds.rollout import play_blind
 
 
 class Constant:

@@ -145,7 +145,8 @@ Section = TypeVar("Section", bound=_Section)
 class Params:
     """params.yaml, read for one task.
 
-    Raises ConfigError, naming the key, for a file, a scale, a task or a section that is not there.
+    Raises ConfigError, naming the key, for whatever is missing, unknown or out of range, also in
+    sections of later stages: better now than after hours of training.
     """
 
     def __init__(self, path: Path, task: str) -> None:
@@ -154,6 +155,10 @@ class Params:
         self.scale = self._validated(str, "scale")
         self.seed = self._validated(Seed, "seed")
         self._refuse_unknown(STAGES, self.scale, task)
+        scales = [key for key, value in self._contents.items() if isinstance(value, dict)]
+        self._refuse_unknown(["scale", "tasks", "seed", *scales])
+        for kind in STAGES.values():
+            self.section(kind)
 
     def section(self, kind: type[Section]) -> Section:
         """The parameters of one stage at the chosen scale."""
@@ -161,7 +166,7 @@ class Params:
         return self._validated(kind, self.scale, self.task, stage)
 
     def _refuse_unknown(self, known: Iterable[str], *keys: str) -> None:
-        for key in set(self._get(*keys)) - set(known):
+        for key in sorted(set(self._get(*keys)) - set(known), key=str):
             name = ".".join([*keys, str(key)])
             raise ConfigError(f"{self.path.name}: {name}: unknown; there are: {', '.join(known)}")
 

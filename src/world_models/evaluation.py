@@ -8,7 +8,6 @@ import numpy as np
 
 from world_models.evolution.fitness import score
 from world_models.execution import run_jobs
-from world_models.honesty import play_blind
 from world_models.models.checkpoint import load_controllers, load_rnn, load_vae
 from world_models.models.controller import Controllers
 from world_models.models.mdnrnn import MDNRNN
@@ -17,6 +16,7 @@ from world_models.task import Task
 from world_models.tasks import get_task
 from world_models.worlds.pixels import Lanes, open_lanes
 from world_models.worlds.real import RealWorld
+from world_models.worlds.rollout import play_blind
 
 RESAMPLES = 10_000
 
@@ -81,8 +81,8 @@ def _play(job: RealJob) -> np.ndarray:
 
 
 def _uniform(action_size: int, seeds: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
-    """Uniform actions, new at each step, from a stream for each lane."""
-    streams = [np.random.default_rng(seed) for seed in seeds]
+    """Uniform actions, new at each step, from a stream for each lane: not the game's own."""
+    streams = [np.random.default_rng([seed, 1]) for seed in seeds]
 
     def act(lanes: np.ndarray) -> np.ndarray:
         drawn = [streams[lane].uniform(-1, 1, action_size) for lane in lanes]

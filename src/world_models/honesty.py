@@ -1,6 +1,6 @@
 """Is the dream true? The same simple policies in the dream and in the game, side by side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,8 +8,8 @@ from world_models.collecting import RandomPolicy
 from world_models.config import Simulator
 from world_models.task import FRAME_SIZE, Task
 from world_models.worlds.dream import DreamWorld
-from world_models.worlds.pixels import Lanes, open_lanes
-from world_models.worlds.rollout import Played, play
+from world_models.worlds.pixels import open_lanes
+from world_models.worlds.rollout import Played, play, play_blind
 
 LANES = 20
 """Games open at a time."""
@@ -26,21 +26,6 @@ def dreamed(dream: DreamWorld, policies: Sequence[RandomPolicy], seeds: Sequence
         return np.asarray(chosen, np.float32)
 
     return play(dream, act, seeds)
-
-
-def play_blind(
-    lanes: Lanes, act: Callable[[np.ndarray], np.ndarray], seeds: Sequence[int]
-) -> Played:
-    """One episode a lane in the game; `act` takes lanes (k,) to actions (k, a), unseeing."""
-    lanes.reset(seeds)
-    returns, lengths = np.zeros(lanes.count), np.zeros(lanes.count, np.int64)
-    playing = np.arange(lanes.count)
-    while len(playing):
-        _, rewards, terminated, truncated = lanes.step(playing, act(playing))
-        returns[playing] += rewards
-        lengths[playing] += 1
-        playing = playing[~(terminated | truncated)]
-    return Played(returns, lengths)
 
 
 def stand_still(task: Task, simulator: Simulator, seeds: Sequence[int]) -> Played:

@@ -1,5 +1,8 @@
 """What a person looks at: frames beside their reconstructions, and videos."""
 
+import errno
+import os
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -7,12 +10,15 @@ from typing import Any
 import imageio.v2 as imageio
 import numpy as np
 import torch
+from imageio_ffmpeg import count_frames_and_secs
 
 from world_models.files import made_whole
 from world_models.models.vae import VAE, to_frames, to_images
 
 ZOOM = 4
 FPS = 50
+VIDEO_ROOM = 50_000_000
+"""Bytes that have to be free before a video is begun; the longest have a tenth of it."""
 
 
 @torch.inference_mode()
@@ -37,13 +43,29 @@ def save_reconstructions(path: Path, vae: VAE, frames: np.ndarray) -> None:
 
 
 def save_video(path: Path, pictures: Iterable[np.ndarray]) -> None:
-    """An MP4 of pictures (H, W, 3), enlarged four times."""
-    with (
-        made_whole(path) as aside,
-        _video_writer(aside) as writer,
-    ):
-        for picture in pictures:
-            writer.append_data(_zoomed(picture, ZOOM))
+    """An MP4 of pictures (H, W, 3), enlarged four times.
+
+    Raises OSError (ENOSPC) where the disk has no room for it.
+    """
+    with made_whole(path) as aside:
+        _require_room(aside)
+        written = 0
+        with _video_writer(aside) as writer:
+            for picture in pictures:
+                writer.append_data(_zoomed(picture, ZOOM))
+                written += 1
+        if count_frames_and_secs(aside)[0] != written:
+            raise _no_room(path)
+
+
+def _require_room(path: Path) -> None:
+    """Without it, as ffmpeg says nothing of a full disk, or takes no more pictures and waits."""
+    if shutil.disk_usage(path.parent).free < VIDEO_ROOM:
+        raise _no_room(path)
+
+
+def _no_room(path: Path) -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def _video_writer(path: Path) -> Any:

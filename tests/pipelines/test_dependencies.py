@@ -36,7 +36,6 @@ ALONG_FOR_THE_RIDE = {
     "collect": {"models/mdn"},
     "vae": {"models/controller", "models/mdn", "models/mdnrnn", "task"},
     "encode": {"models/controller", "models/mdn", "models/mdnrnn", "task"},
-    "evaluate": {"collecting"},
 }
 LOADED_BY_NAME = {
     # Gymnasium imports it when a task asks for it.

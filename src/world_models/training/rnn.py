@@ -84,8 +84,9 @@ class RNNTraining(pl.LightningModule):
         self._carried[split] = State(state.hidden.detach(), state.cell.detach())
         prediction = self.rnn.predict(hidden)
         # What follows an episode's end was never seen: it is no target.
-        goes_on = (~batch.done).unsqueeze(-1)
+        goes_on = (~batch.done).unsqueeze(-1).float()
         nll = (negative_log_likelihood(prediction.mixture, following) * goes_on).mean()
+        nll = nll / goes_on.mean().clamp(min=1e-6)
         losses = {"nll": nll}
         if prediction.reward is not None:
             losses["reward"] = mse_loss(prediction.reward, batch.reward)

@@ -146,7 +146,10 @@ def fit(
     try:
         with progress:
             trainer.fit(module, data)
-    except SystemExit:  # Lightning makes this of Ctrl-C, and is deaf to the next
+    except SystemExit as exit_:
+        if exit_.code != 1:
+            raise  # a signal's, handled elsewhere
+        # Lightning makes this of Ctrl-C, and is deaf to the next.
         signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt from None
     guard.require_finite(module)

@@ -175,7 +175,9 @@ class EnvPoolLanes:
         Raises ConfigError if EnvPool does not have the task.
         """
         if task.envpool_id is None:
-            raise ConfigError(f"task {task.name!r} has no EnvPool version")
+            raise ConfigError(
+                f"simulator: envpool: task {task.name!r} has no EnvPool version; use gymnasium"
+            )
         self.task = task
         self.count = count
         self._finished = np.ones(count, bool)

@@ -1,10 +1,11 @@
-"""Playing whole episodes in any world."""
+"""Playing whole episodes, in any world or in a game by itself."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from world_models.worlds.pixels import Lanes
 from world_models.worlds.world import World
 
 Policy = Callable[[np.ndarray], np.ndarray]
@@ -31,4 +32,19 @@ def play(world: World, policy: Policy, seeds: Sequence[int]) -> Played:
         returns += rewards * playing
         lengths += playing
         playing &= ~(terminated | truncated)
+    return Played(returns, lengths)
+
+
+def play_blind(
+    lanes: Lanes, act: Callable[[np.ndarray], np.ndarray], seeds: Sequence[int]
+) -> Played:
+    """One episode a lane in the game; `act` takes lanes (k,) to actions (k, a), unseeing."""
+    lanes.reset(seeds)
+    returns, lengths = np.zeros(lanes.count), np.zeros(lanes.count, np.int64)
+    playing = np.arange(lanes.count)
+    while len(playing):
+        _, rewards, terminated, truncated = lanes.step(playing, act(playing))
+        returns[playing] += rewards
+        lengths[playing] += 1
+        playing = playing[~(terminated | truncated)]
     return Played(returns, lengths)

@@ -1,0 +1,1 @@
+"""How near each path comes to its own limit: `python -m benchmarks`."""

@@ -1,0 +1,104 @@
+"""`make bench`: prints the table and writes reports/bench.json."""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import learning, worlds
+from benchmarks.measure import Effort, Measured, Row, Work, compare
+from world_models.files import made_whole
+
+ALLOWED_S = 0.3
+"""What the command line may take to start, beyond Python itself."""
+
+
+def start(effort: Effort) -> Measured:
+    """The command line's first words."""
+    parts = [Work(lambda: _ran("-c", "pass")), Work(_allowed)]
+    return compare(Work(lambda: _ran("-m", "world_models.cli", "--help")), parts, effort)
+
+
+def _ran(*arguments: str) -> int:
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return 1
+
+
+def _allowed() -> int:
+    time.sleep(ALLOWED_S)
+    return 1
+
+
+ROWS = [
+    *worlds.ROWS,
+    *learning.ROWS,
+    Row("world-models --help", f"python -c pass, and {ALLOWED_S} s", "starts", 1, start),
+]
+
+
+def main() -> None:
+    """Measures the rows whose name holds the text given (all without one)."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("path", nargs="?", default="", help="only rows whose path holds this text")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="measurements of each row")
+    parser.add_argument("--output", type=Path, default=Path("reports/bench.json"))
+    arguments = parser.parse_args()
+    effort = Effort(arguments.seconds, arguments.rounds)
+    chosen = [row for row in ROWS if arguments.path.lower() in row.path.lower()]
+    if not chosen:
+        sys.exit(f"bench: no row's path holds {arguments.path!r}")
+    print(line("path", "against", "a second", "reference", "ratio", "at least"))
+    measured = []
+    for row in chosen:
+        found = row.measure(effort)
+        measured.append(described(row, found))
+        print(shown(row, found), flush=True)
+    with made_whole(arguments.output) as aside:
+        aside.write_text(json.dumps({"machine": machine(), "rows": measured}, indent=2) + "\n")
+
+
+def shown(row: Row, found: Measured) -> str:
+    """A line of the table."""
+    rates = (f"{value:,.4g}" for value in (found.rate, found.reference))
+    short = "" if found.ratio >= row.at_least else "  short"
+    return line(row.path, row.against, *rates, f"{found.ratio:.2f}", f"{row.at_least:g}") + short
+
+
+def line(path: str, against: str, *columns: str) -> str:
+    """Columns of text."""
+    return f"{path:26}{against:32}" + "".join(f"{column:>11}" for column in columns)
+
+
+def described(row: Row, found: Measured) -> dict[str, Any]:
+    """A row for bench.json."""
+    return {
+        "path": row.path,
+        "against": row.against,
+        "unit": row.unit,
+        "rate": found.rate,
+        "reference": found.reference,
+        "ratio": round(found.ratio, 3),
+        "at_least": row.at_least,
+        "reached": found.ratio >= row.at_least,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    return {
+        "processor": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+if __name__ == "__main__":
+    main()

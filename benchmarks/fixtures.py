@@ -1,0 +1,91 @@
+"""What the rows work on: models of the default scale's sizes, fresh; and real frames."""
+
+import atexit
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from world_models.collecting import collect, shard_jobs
+from world_models.config import CollectConfig, EncodeConfig, Params, RNNConfig, VAEConfig
+from world_models.data.store import EpisodeStore
+from world_models.encoding import encode
+from world_models.models.checkpoint import feature_size
+from world_models.models.controller import Controllers, ControllerSizes
+from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.models.vae import VAE, VAESizes
+from world_models.tasks import get_task
+
+EPISODES = 40
+"""Of the data set that training and encoding are measured on: 40,000 frames of CarRacing."""
+
+
+def params(task: str) -> Params:
+    """params.yaml, at the scale that it names."""
+    return Params(Path("params.yaml"), task)
+
+
+@cache
+def vae(task: str) -> VAE:
+    """A fresh V of the task's size."""
+    torch.manual_seed(0)
+    sizes = VAESizes(params(task).section(VAEConfig).latent_size)
+    return VAE(sizes).eval().requires_grad_(False)
+
+
+@cache
+def rnn(task: str) -> MDNRNN:
+    """A fresh M of the task's size, in whose dream no episode ends."""
+    torch.manual_seed(0)
+    config = params(task).section(RNNConfig)
+    sizes = MDNRNNSizes(
+        vae(task).sizes.latent_size,
+        get_task(task).action_size,
+        config.hidden_size,
+        config.mixtures,
+        config.restart_input,
+        config.reward_head,
+        config.done_head,
+    )
+    made = MDNRNN(sizes).eval().requires_grad_(False)
+    if config.done_head:
+        made.heads.bias[-1] = -100
+    return made
+
+
+@cache
+def controllers(task: str, cell: bool) -> Controllers:
+    """One C with small random weights."""
+    sizes = ControllerSizes(
+        feature_size(rnn(task).sizes, cell), get_task(task).action_size, bias=True, cell=cell
+    )
+    torch.manual_seed(0)
+    return Controllers(sizes, 0.1 * torch.randn(1, sizes.parameter_count))
+
+
+@cache
+def _folder() -> Path:
+    folder = tempfile.TemporaryDirectory(prefix="world-models-bench-")
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
+
+
+@cache
+def episodes(task: str) -> EpisodeStore:
+    """A small data set."""
+    folder = _folder() / task / "episodes"
+    config = params(task).section(CollectConfig).model_copy(update={"episodes": EPISODES})
+    for _ in collect(shard_jobs(folder, task, config, 0), config.workers):
+        pass
+    return EpisodeStore(folder)
+
+
+@cache
+def latents(task: str) -> EpisodeStore:
+    """The same through a fresh V."""
+    folder = _folder() / task / "latents"
+    config = params(task).section(EncodeConfig)
+    for _ in encode(episodes(task), vae(task), folder, config.batch_size):
+        pass
+    return EpisodeStore(folder)

@@ -1,0 +1,157 @@
+"""Rows of what is learned: making data, training V and M, encoding."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from benchmarks import fixtures
+from benchmarks.measure import Effort, Measured, Row, Work, best_of, compare
+from benchmarks.worlds import LANES, bare_envpool
+from world_models.collecting import collect, shard_jobs
+from world_models.config import CollectConfig, EncodeConfig, RNNConfig, VAEConfig
+from world_models.encoding import encode
+from world_models.models.mdn import negative_log_likelihood
+from world_models.models.vae import kl_divergence, reconstruction_error, to_images
+from world_models.tasks import get_task
+from world_models.training.rnn import RNNTraining, SequenceData
+from world_models.training.trainer import fit
+from world_models.training.vae import FrameData, VAETraining
+
+TASK = "carracing"
+LOGGED_EVERY = 20
+"""Batches, as `fit` does."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training as its stage runs it: Lightning, the store, metrics."""
+
+    module: Callable[[], pl.LightningModule]
+    data: pl.LightningDataModule
+    clip: float | None
+
+    def rate(self, seconds: float) -> float:
+        """Batches a second once it is going; a training is never shorter than 60 batches."""
+        stamps: dict[int, float] = {}
+
+        def log(metrics: Mapping[str, float], batch: int) -> None:
+            if "train/loss" in metrics:
+                stamps[batch] = time.perf_counter()
+
+        with TemporaryDirectory(prefix="world-models-bench-") as state:
+            fit(
+                self.module(),
+                self.data,
+                label="bench",
+                batches=3 * LOGGED_EVERY,
+                validate_every=3 * LOGGED_EVERY,
+                precision="32-true",
+                log=log,
+                state=Path(state),
+                gradient_clip=self.clip,
+            )
+        first, last = min(stamps), max(stamps)
+        return (last - first) / (stamps[last] - stamps[first])
+
+
+def bare(module: torch.nn.Module, loss: Callable[[], Tensor], bfloat16: bool) -> Work:
+    """Forward, backward and step on data in memory."""
+    optimizer = torch.optim.Adam(p for p in module.parameters() if p.requires_grad)
+
+    def batch() -> int:
+        with torch.autocast("cpu", torch.bfloat16) if bfloat16 else nullcontext():
+            value = loss()
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        return 1
+
+    return Work(batch)
+
+
+def precisions() -> list[bool]:
+    """Without and, where this processor has it, with bfloat16."""
+    return [False, True] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else [False]
+
+
+def vae_training(effort: Effort) -> Measured:
+    """Training V."""
+    config = fixtures.params(TASK).section(VAEConfig)
+    data = FrameData(fixtures.episodes(TASK), config, 0)
+    frames = next(iter(data.train_dataloader()))
+    vae = VAETraining(config).vae
+
+    def loss() -> Tensor:
+        images = to_images(frames)
+        reconstructions, mu, logvar = vae(images)
+        return (reconstruction_error(reconstructions, images) + kl_divergence(mu, logvar)).mean()
+
+    path = Training(lambda: VAETraining(config), data, None)
+    return best_of(path, [bare(vae, loss, bfloat16) for bfloat16 in precisions()], effort)
+
+
+def rnn_training(effort: Effort) -> Measured:
+    """Training M."""
+    config, task = fixtures.params(TASK).section(RNNConfig), get_task(TASK)
+    size = fixtures.vae(TASK).sizes.latent_size
+    data = SequenceData(fixtures.latents(TASK), config, 0)
+    batch = next(iter(data.train_dataloader()))
+    rnn = RNNTraining(config, task, size).rnn
+    never, state = torch.zeros_like(batch.restart), rnn.initial_state(config.lanes)
+
+    def loss() -> Tensor:
+        hidden, _ = rnn.advance(batch.mu, task.to_model(batch.action), never, state)
+        return negative_log_likelihood(rnn.predict(hidden).mixture, batch.next_mu).mean()
+
+    path = Training(lambda: RNNTraining(config, task, size), data, config.gradient_clip)
+    return best_of(path, [bare(rnn, loss, bfloat16) for bfloat16 in precisions()], effort)
+
+
+def collecting(effort: Effort) -> Measured:
+    """Collecting into the store, its processes' start included."""
+    config = fixtures.params(TASK).section(CollectConfig)
+    config = config.model_copy(update={"episodes": fixtures.EPISODES})
+
+    def steps() -> int:
+        with TemporaryDirectory(prefix="world-models-bench-") as folder:
+            jobs = shard_jobs(Path(folder), TASK, config, 0)
+            return sum(sum(lengths) for lengths in collect(jobs, config.workers))
+
+    return compare(Work(steps), [bare_envpool(LANES)], effort)
+
+
+def encoding(effort: Effort) -> Measured:
+    """Encoding the store."""
+    batch_size = fixtures.params(TASK).section(EncodeConfig).batch_size
+    store, vae = fixtures.episodes(TASK), fixtures.vae(TASK)
+    frames = next(
+        iter(FrameData(store, fixtures.params(TASK).section(VAEConfig), 0).train_dataloader())
+    )
+    frames = frames.repeat(-(-batch_size // len(frames)), 1, 1, 1)[:batch_size]
+
+    def from_store() -> int:
+        with TemporaryDirectory(prefix="world-models-bench-") as folder:
+            return sum(encode(store, vae, Path(folder), batch_size))
+
+    @torch.inference_mode()
+    def in_memory() -> int:
+        vae.encode(to_images(frames))
+        return batch_size
+
+    return compare(Work(from_store), [Work(in_memory)], effort)
+
+
+BARE = "forward, backward, step alone"
+ROWS = [
+    Row("VAE training", BARE, "batches", 0.9, vae_training),
+    Row("M training", BARE, "batches", 0.9, rnn_training),
+    Row("collecting into the store", "bare EnvPool", "steps", 0.7, collecting),
+    Row("encoding from the store", "the encoder alone", "frames", 0.85, encoding),
+]

@@ -1,0 +1,93 @@
+"""Rates as ratios: a path and its reference take turns, so that a noisy machine slows both."""
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class Rated(Protocol):
+    """Something whose rate can be measured, again and again."""
+
+    def rate(self, seconds: float) -> float:
+        """Units a second, over about as long."""
+
+
+def nothing() -> None:
+    """What needs no preparing."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work in pieces."""
+
+    run: Callable[[], int]
+    """Does a piece; returns how many units that was."""
+    prepare: Callable[[], None] = nothing
+    """Called before each measurement; takes no measured time."""
+
+    def rate(self, seconds: float) -> float:
+        """Units a second, over one piece at least."""
+        self.prepare()
+        done, start = 0, time.perf_counter()
+        while True:
+            done += self.run()
+            passed = time.perf_counter() - start
+            if passed >= seconds:
+                return done / passed
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long and how often to measure."""
+
+    seconds: float
+    """Of each measurement."""
+    rounds: int
+    """In each of them everything has its turn."""
+
+
+class Measured(NamedTuple):
+    """What came of one row of the table."""
+
+    rate: float
+    """Units a second of the path, median over the rounds."""
+    reference: float
+    """The same of what it is held against."""
+    ratio: float
+    """Median of the rounds' own ratios."""
+
+
+def compare(path: Rated, parts: Sequence[Rated], effort: Effort) -> Measured:
+    """Measures a path against the rate that its parts allow, one after the other.
+
+    Parts with rates a and b allow 1 / (1 / a + 1 / b). All have been warmed up by a short turn.
+    """
+    works = [path, *parts]
+    for work in works:
+        work.rate(0)
+    rates = [[work.rate(effort.seconds) for work in works] for _ in range(effort.rounds)]
+    own = [first for first, *_ in rates]
+    together = [1 / sum(1 / part for part in rest) for _, *rest in rates]
+    ratios = [ours / theirs for ours, theirs in zip(own, together, strict=True)]
+    return Measured(*(statistics.median(values) for values in (own, together, ratios)))
+
+
+def best_of(path: Rated, references: Sequence[Rated], effort: Effort) -> Measured:
+    """Measures a path against the quickest of several ways to do the same."""
+    for reference in references:
+        reference.rate(0)
+    return compare(path, [max(references, key=lambda one: one.rate(effort.seconds))], effort)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table."""
+
+    path: str
+    against: str
+    unit: str
+    at_least: float
+    """The ratio that is to be reached on 2 cores."""
+    measure: Callable[[Effort], Measured]

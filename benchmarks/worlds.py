@@ -1,0 +1,194 @@
+"""Rows of the real worlds and of the dream."""
+
+from contextlib import closing
+from functools import partial
+
+import envpool
+import gymnasium
+import numpy as np
+import torch
+
+from benchmarks import fixtures, textbook
+from benchmarks.crew import Crew
+from benchmarks.measure import Effort, Measured, Row, Work, best_of, compare
+from world_models.models.controller import Controllers
+from world_models.models.mdnrnn import MDNRNN
+from world_models.models.vae import to_images
+from world_models.tasks import get_task
+from world_models.worlds.dream import DreamWorld
+from world_models.worlds.pixels import Lanes, open_lanes
+from world_models.worlds.real import RealWorld
+from world_models.worlds.world import World
+
+LANES = 64
+"""Of the real worlds."""
+DOOM_LANES = 16
+DREAMS = 1024
+
+
+def playing(world: World, controllers: Controllers) -> Work:
+    """Steps of a world with C in it, finished lanes not counted."""
+    features = np.zeros(0)
+
+    def prepare() -> None:
+        nonlocal features
+        features, _ = world.reset(seed=0)
+
+    def step() -> int:
+        nonlocal features
+        if bool(world.finished.all()):
+            prepare()
+        count = int((~world.finished).sum())
+        features = world.step(controllers.act(torch.from_numpy(features)).numpy())[0]
+        return count
+
+    return Work(step, prepare)
+
+
+def real_world(name: str, lanes: Lanes, *, cell: bool) -> RealWorld:
+    """A game through V and M."""
+    vae, rnn = fixtures.vae(name), fixtures.rnn(name)
+    return RealWorld(get_task(name), lanes, vae, rnn, cell, sampled=False)
+
+
+def bare_envpool(count: int) -> Work:
+    """CarRacing in EnvPool with no policy and no look at its frames."""
+    pool = envpool.make("CarRacing-v3", env_type="gymnasium", num_envs=count, seed=0)
+    actions = np.tile(np.array([0, 0.3, 0], np.float32), (count, 1))
+
+    def prepare() -> None:
+        pool.reset()
+
+    def step() -> int:
+        pool.step(actions)
+        return count
+
+    return Work(step, prepare)
+
+
+def networks(name: str, count: int) -> Work:
+    """V and M on a batch of frames, without a game: eager, in float32."""
+    vae, rnn = fixtures.vae(name), fixtures.rnn(name)
+    frames = torch.zeros(count, 64, 64, 3, dtype=torch.uint8)
+    action, first = torch.zeros(count, rnn.sizes.action_size), torch.zeros(count, dtype=torch.bool)
+    state = rnn.initial_state(count)
+
+    @torch.inference_mode()
+    def step() -> int:
+        latent, _ = vae.encode(to_images(frames))
+        rnn.step(latent, action, first, state)
+        return count
+
+    return Work(step)
+
+
+def networks_row(effort: Effort) -> Measured:
+    """V and M as the real world runs them."""
+    return compare(networks("carracing", LANES), [networks("carracing", LANES)], effort)
+
+
+def car_racing_features(effort: Effort) -> Measured:
+    """CarRacing's features out of the real world."""
+    with closing(open_lanes(get_task("carracing"), LANES, "envpool")) as lanes:
+        parts = [bare_envpool(LANES), networks("carracing", LANES)]
+        return compare(driving(lanes), parts, effort)
+
+
+def car_racing_textbook(effort: Effort) -> Measured:
+    """The same, against one game a process."""
+    with (
+        closing(open_lanes(get_task("carracing"), LANES, "envpool")) as lanes,
+        Crew(textbook.car_racing) as crew,
+    ):
+        return compare(driving(lanes), [Work(crew.run)], effort)
+
+
+def driving(lanes: Lanes) -> Work:
+    """C in the real CarRacing."""
+    world = real_world("carracing", lanes, cell=False)
+    return playing(world, fixtures.controllers("carracing", cell=False))
+
+
+def take_cover_features(effort: Effort) -> Measured:
+    """TakeCover's features out of the real world."""
+    with (
+        closing(open_lanes(get_task("takecover"), DOOM_LANES)) as lanes,
+        Crew(textbook.doom) as crew,
+    ):
+        world = real_world("takecover", lanes, cell=True)
+        path = playing(world, fixtures.controllers("takecover", cell=True))
+        return compare(path, [Work(crew.run), networks("takecover", DOOM_LANES)], effort)
+
+
+def dreaming(name: str, cell: bool) -> Work:
+    """C in M's dream."""
+    rnn = fixtures.rnn(name)
+    starts = torch.zeros(1, 2, rnn.sizes.latent_size)
+    world = DreamWorld(get_task(name), rnn, starts, DREAMS, 1.15, cell)
+    return playing(world, fixtures.controllers(name, cell))
+
+
+def products(rnn: MDNRNN, dtype: torch.dtype) -> Work:
+    """The matrix products of one step of M in so many dreams, and nothing else."""
+    lstm = (rnn.lstm.get_parameter(f"weight_{part}_l0") for part in ("ih", "hh"))
+    weights = [*lstm, rnn.heads.weight]
+    pairs = [
+        (torch.zeros(DREAMS, weight.shape[1], dtype=dtype), weight.to(dtype)) for weight in weights
+    ]
+
+    @torch.inference_mode()
+    def step() -> int:
+        for inputs, weight in pairs:
+            torch.nn.functional.linear(inputs, weight)
+        return DREAMS
+
+    return Work(step)
+
+
+def dream(name: str, cell: bool, effort: Effort) -> Measured:
+    """A dream's steps against its matrix products, in the precision that does those best."""
+    rnn = fixtures.rnn(name)
+    references = [products(rnn, dtype) for dtype in (torch.float32, torch.bfloat16)]
+    return best_of(dreaming(name, cell), references, effort)
+
+
+def dream_textbook(effort: Effort) -> Measured:
+    """TakeCover's dream against one dream a process."""
+    with Crew(textbook.take_cover_dream) as crew:
+        return compare(dreaming("takecover", cell=True), [Work(crew.run)], effort)
+
+
+def official(env_id: str) -> Work:
+    """CarRacing's official environment, drawing every frame."""
+    game = gymnasium.make(env_id, disable_env_checker=True)
+    action = np.array([0, 0.3, 0], np.float32)
+
+    def prepare() -> None:
+        game.reset(seed=0)
+
+    def step() -> int:
+        *_, terminated, truncated, _ = game.step(action)
+        if terminated or truncated:
+            prepare()
+        return 1
+
+    return Work(step, prepare)
+
+
+def official_car_racing(effort: Effort) -> Measured:
+    """CarRacing as final scores are played, against Gymnasium's own."""
+    return compare(official(get_task("carracing").env_id), [official("CarRacing-v3")], effort)
+
+
+BOTH = "its bare parts together"
+PRODUCTS = "its matrix products alone"
+ROWS = [
+    Row("CarRacing, features", BOTH, "frames", 0.85, car_racing_features),
+    Row("V and M, 64 frames", "eager float32", "frames", 2, networks_row),
+    Row("CarRacing, features", "the textbook loop", "frames", 12, car_racing_textbook),
+    Row("TakeCover, features", BOTH, "frames", 0.85, take_cover_features),
+    Row("TakeCover, dream", PRODUCTS, "steps", 0.5, partial(dream, "takecover", True)),
+    Row("TakeCover, dream", "the textbook loop", "steps", 15, dream_textbook),
+    Row("CarRacing, dream", PRODUCTS, "steps", 0.5, partial(dream, "carracing", False)),
+    Row("CarRacing, official", "Gymnasium's own", "steps", 3, official_car_racing),
+]
