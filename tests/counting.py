@@ -27,6 +27,11 @@ def ends_by_itself(seed: int) -> bool:
     return seed % 3 != 2
 
 
+def expected_length(seed: int) -> int:
+    """Steps of the seed's episode, however it ends."""
+    return length_of(seed) if ends_by_itself(seed) else TIME_LIMIT
+
+
 def reward_of(step: int) -> float:
     """The reward of the transition from frame `step` to frame `step + 1`."""
     return 10.0 + step

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from tests.configs import changed, smoke
-from tests.counting import TIME_LIMIT, CountingVAE, ends_by_itself, length_of, read_frame, reward_of
+from tests.counting import (
+    TIME_LIMIT,
+    CountingVAE,
+    ends_by_itself,
+    expected_length,
+    read_frame,
+    reward_of,
+)
 from world_models.collecting import Held, collect, make_shard, random_policy, shard_jobs
 from world_models.data.datasets import SequenceBatches, episode_sequence
 from world_models.data.store import EpisodeStore
@@ -38,10 +45,6 @@ def collected(counting, tmp_path):
     lengths = list(collect(shard_jobs(folder, "counting", a_config(), seed=1), workers=1))
     assert [len(shard) for shard in lengths] == [3, 3, 1]
     return EpisodeStore(folder)
-
-
-def expected_length(seed):
-    return length_of(seed) if ends_by_itself(seed) else TIME_LIMIT
 
 
 def policy_actions(seed, count):

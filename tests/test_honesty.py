@@ -6,8 +6,7 @@ import pytest
 from tests.counting import (
     TIME_LIMIT,
     Counting,
-    ends_by_itself,
-    length_of,
+    expected_length,
     read_frame,
     reward_of,
 )
@@ -32,10 +31,6 @@ class Constant:
     def act(self, frame):
         self.shown.append(frame)
         return self.action
-
-
-def expected_length(seed):
-    return length_of(seed) if ends_by_itself(seed) else TIME_LIMIT
 
 
 def expected_return(seed):

@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from tests.counting import COUNTING, DOUBLED, CountingVAE
+from tests.worlds.tracing import actions_of, trace
 from world_models.models.mdn import heat, sample
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.models.vae import sample_latent, to_frames
@@ -48,21 +49,6 @@ def a_dream(count=4, rnn=None, temperature=1.15, cell=False, task=DOUBLED, **mor
         cell,
         **more,
     )
-
-
-def actions_of(seed, step):
-    return np.random.default_rng((seed, step)).uniform(-1, 1, 1).astype(np.float32)
-
-
-def trace(world, seeds, steps, act=actions_of):
-    """Features (steps + 1, lanes, F), rewards, terminated and truncated (steps, lanes)."""
-    features = [world.reset(seed=seeds)[0]]
-    results = []
-    for step in range(steps):
-        after, *result, _ = world.step(np.stack([act(seed, step) for seed in seeds]))
-        features.append(after)
-        results.append(result)
-    return np.stack(features), *map(np.stack, zip(*results, strict=True))
 
 
 @pytest.mark.parametrize("cell", [True, False])

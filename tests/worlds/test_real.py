@@ -13,9 +13,10 @@ from tests.counting import (
     Counting,
     CountingVAE,
     ends_by_itself,
-    length_of,
+    expected_length,
     reward_of,
 )
+from tests.worlds.tracing import actions_of, trace
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.models.vae import VAE, VAESizes, sample_latent, to_images
 from world_models.worlds.noise import LaneNoise
@@ -47,25 +48,6 @@ def open_world():
     yield opened
     for world in worlds:
         world.close()
-
-
-def actions_of(seed, step):
-    return np.random.default_rng((seed, step)).uniform(-1, 1, 1).astype(np.float32)
-
-
-def trace(world, seeds, steps):
-    """Features (steps + 1, lanes, F), rewards, terminated and truncated (steps, lanes)."""
-    features = [world.reset(seed=seeds)[0]]
-    results = []
-    for step in range(steps):
-        after, *result, _ = world.step(np.stack([actions_of(seed, step) for seed in seeds]))
-        features.append(after)
-        results.append(result)
-    return np.stack(features), *map(np.stack, zip(*results, strict=True))
-
-
-def length(seed):
-    return length_of(seed) if ends_by_itself(seed) else TIME_LIMIT
 
 
 @pytest.mark.parametrize("cell", [True, False])
@@ -122,7 +104,7 @@ def test_a_frame_goes_through_v_as_it_is(open_world):
 def test_rewards_and_ends_are_the_games(open_world):
     _, rewards, terminated, truncated = trace(open_world(5), SEEDS, TIME_LIMIT)
     for lane, seed in enumerate(SEEDS):
-        end = length(seed) - 1
+        end = expected_length(seed) - 1
         assert rewards[: end + 1, lane].tolist() == [reward_of(step) for step in range(end + 1)]
         assert bool(terminated[end, lane]) == ends_by_itself(seed)
         assert bool(truncated[end, lane]) != ends_by_itself(seed)
@@ -133,9 +115,9 @@ def test_a_finished_lanes_game_is_not_stepped_and_rests(open_world):
     world = open_world(5)
     before = Counting.steps_taken
     features, rewards, terminated, truncated = trace(world, SEEDS, TIME_LIMIT + 2)
-    assert Counting.steps_taken - before == sum(map(length, SEEDS))
+    assert Counting.steps_taken - before == sum(map(expected_length, SEEDS))
     for lane, seed in enumerate(SEEDS):
-        end = length(seed)
+        end = expected_length(seed)
         assert (features[end:, lane] == features[end, lane]).all()
         assert (rewards[end:, lane] == 0).all()
         assert (terminated | truncated)[end - 1 :, lane].all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.counting import COUNTING, CountingVAE, ends_by_itself, length_of, reward_of
+from tests.counting import COUNTING, CountingVAE, expected_length, reward_of
 from tests.dreams import STEPS, rewarding_dream
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.worlds.pixels import GymnasiumLanes
@@ -12,7 +12,7 @@ from world_models.worlds.real import RealWorld
 from world_models.worlds.rollout import play
 
 SEEDS = [0, 1, 2, 3, 5]
-LENGTHS = [length_of(seed) if ends_by_itself(seed) else COUNTING.time_limit for seed in SEEDS]
+LENGTHS = [expected_length(seed) for seed in SEEDS]
 
 
 def test_an_episode_is_played_to_its_end_in_each_lane_of_the_real_world():

@@ -1,0 +1,67 @@
+"""Rates and ratios, and the table that they make."""
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from benchmarks.measure import Effort, Work, best_of, compare
+
+ONCE = Effort(seconds=0, rounds=1)
+
+
+@dataclass
+class Steady:
+    """Its rates, one after the other; the first is of warming up."""
+
+    rates: list[float]
+
+    def rate(self, seconds):
+        """The next of them."""
+        return self.rates.pop(0)
+
+
+def test_a_rate_counts_units_and_leaves_preparing_out():
+    prepared = []
+    work = Work(lambda: time.sleep(0.01) or 3, lambda: prepared.append(time.sleep(0.2)))
+    assert 30 < work.rate(0.05) <= 300
+    assert len(prepared) == 1
+
+
+def test_parts_one_after_the_other_allow_less_than_either():
+    measured = compare(Steady([0, 2]), [Steady([0, 4]), Steady([0, 12])], ONCE)
+    assert measured == (2, 3, pytest.approx(2 / 3))
+
+
+def test_the_ratio_is_that_of_the_middle_round():
+    """A round in which the machine was slow changes both rates, and no ratio."""
+    path, part = Steady([0, 10, 1, 12]), Steady([0, 20, 2, 20])
+    assert compare(path, [part], Effort(0, 3)).ratio == pytest.approx(0.5)
+
+
+def test_the_best_of_several_references_counts():
+    slow, quick = Steady([0, 5]), Steady([0, 8, 0, 10])
+    assert best_of(Steady([0, 5]), [slow, quick], ONCE).ratio == pytest.approx(0.5)
+
+
+def bench(*arguments):
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_table_is_printed_and_written(tmp_path):
+    path = tmp_path / "reports" / "bench.json"
+    done = bench("no such", "--output", str(path))
+    assert done.returncode == 1
+    assert done.stderr == "bench: no row's path holds 'no such'\n"
+    options = ["--seconds", "0", "--rounds", "1", "--output", str(path)]
+    done = bench("world-models", *options)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(path.read_text())["rows"]
+    assert row["path"] == "world-models --help"
+    assert row["ratio"] == pytest.approx(row["rate"] / row["reference"], abs=0.001)
+    assert row["reached"] == (row["ratio"] >= 1)
+    assert f"{row['ratio']:.2f}" in done.stdout

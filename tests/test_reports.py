@@ -1,0 +1,61 @@
+"""The committed scores: whole, better than chance, and what README says."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+every_task = pytest.mark.parametrize("task", ["carracing", "takecover"])
+
+
+def report(task, name):
+    return json.loads((ROOT / "reports" / task / name).read_text())
+
+
+@every_task
+def test_reports_are_those_of_the_locked_run(task):
+    """git merges reports and dvc.lock apart from each other; a run writes them together."""
+    stages = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    locked = {
+        out["path"]: out["md5"]
+        for name, stage in stages.items()
+        if name.endswith(f"@{task}")
+        for out in stage["outs"]
+        if out["path"].endswith((".json", ".csv"))
+    }
+    assert len(locked) == 7  # a file that DVC does not know would go stale unseen
+    for path, md5 in locked.items():
+        assert hashlib.md5((ROOT / path).read_bytes()).hexdigest() == md5, path
+
+
+@every_task
+def test_the_agents_have_learned(task):
+    scores = report(task, "scores.json")
+    for kind in ("real", "dream", "random"):
+        low, high = scores[kind]["ci95"]
+        assert scores[kind]["episodes"] == 100
+        assert low <= scores[kind]["mean"] <= high
+    assert scores["real"]["ci95"][0] > scores["random"]["ci95"][1]
+
+
+@every_task
+def test_dreams_are_true_to_the_game(task):
+    """Survival of the collecting policy and of standing still, within a fifth."""
+    measured = report(task, "rnn.json")
+    assert measured["honesty/collection_disagreement"] <= 0.2
+    assert measured["honesty/still_disagreement"] <= 0.2
+
+
+@every_task
+def test_readme_shows_these_scores(task):
+    row = re.search(rf"^\| {task} \|(.*)$", (ROOT / "README.md").read_text(), re.M)
+    shown = [float(number.replace("−", "-")) for number in re.findall(r"−?\d+", row[1])]
+    scores = report(task, "scores.json")
+    real, dream, random = (scores[kind] for kind in ("real", "dream", "random"))
+    expected = [real["mean"], real["std"], *real["ci95"]]
+    expected += [dream["mean"], dream["std"], random["mean"], random["std"], random["episodes"]]
+    assert shown[: len(expected)] == [round(number) for number in expected]
