@@ -13,9 +13,10 @@ from world_models.data.store import EpisodeStore
 from world_models.encoding import encode
 from world_models.models.checkpoint import feature_size
 from world_models.models.controller import Controllers, ControllerSizes
-from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.models.mdnrnn import MDNRNN
 from world_models.models.vae import VAE, VAESizes
 from world_models.tasks import get_task
+from world_models.training.rnn import RNNTraining
 
 EPISODES = 40
 """Of the data set that training and encoding are measured on: 40,000 frames of CarRacing."""
@@ -39,16 +40,8 @@ def rnn(task: str) -> MDNRNN:
     """A fresh M of the task's size, in whose dream no episode ends."""
     torch.manual_seed(0)
     config = params(task).section(RNNConfig)
-    sizes = MDNRNNSizes(
-        vae(task).sizes.latent_size,
-        get_task(task).action_size,
-        config.hidden_size,
-        config.mixtures,
-        config.restart_input,
-        config.reward_head,
-        config.done_head,
-    )
-    made = MDNRNN(sizes).eval().requires_grad_(False)
+    made = RNNTraining(config, get_task(task), vae(task).sizes.latent_size).rnn
+    made.eval().requires_grad_(False)
     if config.done_head:
         made.heads.bias[-1] = -100
     return made

@@ -131,10 +131,7 @@ def encoding(effort: Effort) -> Measured:
     """Encoding the store."""
     batch_size = fixtures.params(TASK).section(EncodeConfig).batch_size
     store, vae = fixtures.episodes(TASK), fixtures.vae(TASK)
-    frames = next(
-        iter(FrameData(store, fixtures.params(TASK).section(VAEConfig), 0).train_dataloader())
-    )
-    frames = frames.repeat(-(-batch_size // len(frames)), 1, 1, 1)[:batch_size]
+    frames = torch.from_numpy(store.read_frames(store.episodes()[0], "frames", 0, batch_size))
 
     def from_store() -> int:
         with TemporaryDirectory(prefix="world-models-bench-") as folder:

@@ -9,6 +9,7 @@ from torch.nn.functional import interpolate
 from benchmarks import fixtures
 from benchmarks.crew import Piece
 from world_models.models.mdnrnn import State
+from world_models.models.vae import sample_latent
 from world_models.tasks import get_task
 
 STEPS = 20
@@ -30,7 +31,7 @@ def car_racing(number: int) -> Piece:
         for _ in range(STEPS):
             image = torch.from_numpy(seen["frame"][:84]).permute(2, 0, 1)[None].float() / 255
             mu, logvar = vae.encode(interpolate(image, (64, 64), mode="bilinear"))
-            latent = mu + (logvar / 2).exp() * torch.randn_like(mu)
+            latent = sample_latent(mu, logvar, torch.randn_like(mu))
             action = controller.act(torch.cat([latent, state.hidden], dim=1))
             state = rnn.step(latent, task.to_model(action), FIRST, state)
             seen["frame"], _, terminated, truncated, _ = game.step(task.to_env(action.numpy())[0])

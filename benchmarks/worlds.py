@@ -98,7 +98,7 @@ def car_racing_textbook(effort: Effort) -> Measured:
     """The same, against one game a process."""
     with (
         closing(open_lanes(get_task("carracing"), LANES, "envpool")) as lanes,
-        Crew(textbook.car_racing) as crew,
+        closing(Crew(textbook.car_racing)) as crew,
     ):
         return compare(driving(lanes), [Work(crew.run)], effort)
 
@@ -113,7 +113,7 @@ def take_cover_features(effort: Effort) -> Measured:
     """TakeCover's features out of the real world."""
     with (
         closing(open_lanes(get_task("takecover"), DOOM_LANES)) as lanes,
-        Crew(textbook.doom) as crew,
+        closing(Crew(textbook.doom)) as crew,
     ):
         world = real_world("takecover", lanes, cell=True)
         path = playing(world, fixtures.controllers("takecover", cell=True))
@@ -154,7 +154,7 @@ def dream(name: str, cell: bool, effort: Effort) -> Measured:
 
 def dream_textbook(effort: Effort) -> Measured:
     """TakeCover's dream against one dream a process."""
-    with Crew(textbook.take_cover_dream) as crew:
+    with closing(Crew(textbook.take_cover_dream)) as crew:
         return compare(dreaming("takecover", cell=True), [Work(crew.run)], effort)
 
 

@@ -1,7 +1,7 @@
 """Stage controller: evolves C in the task's world, and keeps what is best in the real one."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import numpy as np
 
@@ -92,11 +92,8 @@ def real_world(
     stage: Stage, config: ControllerConfig, vae: VAE, rnn: MDNRNN, count: int, patience: int = 0
 ) -> Iterator[RealWorld]:
     """The game through V and M."""
-    lanes = open_lanes(stage.task, count, config.simulator)
-    try:
+    with closing(open_lanes(stage.task, count, config.simulator)) as lanes:
         yield RealWorld(stage.task, lanes, vae, rnn, config.cell, config.sampled, patience)
-    finally:
-        lanes.close()
 
 
 def row(generation: Generation) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Stage evaluate: the agent on held-out seeds, in the real world, in the dream and at random."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -80,13 +81,10 @@ def report(stage: Stage, seeds: range, returns: dict[str, np.ndarray]) -> None:
 
 def film(stage: Stage, agent: Agent, dream: World, seed: int, steps: int) -> None:
     """A video of three panels: the game, V's reconstruction of it, and the agent in its dream."""
-    lanes = open_lanes(stage.task, 1, "gymnasium")
-    try:
+    with closing(open_lanes(stage.task, 1, "gymnasium")) as lanes:
         real = real_world(stage.task, lanes, agent)
         shots = zip(watch(real, agent, seed, steps), watch(dream, agent, seed, steps), strict=False)
         save_video(stage.report("agent.mp4"), (beside(*game, *dreamt) for game, dreamt in shots))
-    finally:
-        lanes.close()
     stage.run.log_artifact(stage.report("agent.mp4"))
 
 

@@ -18,7 +18,6 @@ from world_models.honesty import (
     stand_still,
 )
 from world_models.tasks import get_task
-from world_models.worlds.pixels import open_lanes
 from world_models.worlds.rollout import play_blind
 
 
@@ -56,17 +55,13 @@ def test_a_policy_is_shown_what_v_draws_where_the_dream_can_draw():
 
 def test_real_returns_are_the_games_and_finished_lanes_are_left_alone(counting):
     seeds = [0, 1, 2, 3, 5]
-    lanes = open_lanes(counting, len(seeds))
     asked = []
 
     def act(playing):
         asked.append(playing.tolist())
         return np.zeros((len(playing), 1), np.float32)
 
-    try:
-        played = play_blind(lanes, act, seeds)
-    finally:
-        lanes.close()
+    played = play_blind(counting, "gymnasium", act, seeds)
     assert played.returns.tolist() == [expected_return(seed) for seed in seeds]
     assert played.lengths.tolist() == [expected_length(seed) for seed in seeds]
     assert asked[0] == [0, 1, 2, 3, 4]

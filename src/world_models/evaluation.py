@@ -1,6 +1,7 @@
 """The final protocol: many episodes on held-out seeds, in the real world and in the dream."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,15 +70,12 @@ def play_jobs(jobs: Sequence[RealJob], workers: int) -> Iterator[tuple[RealJob, 
 
 def _play(job: RealJob) -> np.ndarray:
     task = get_task(job.task)
-    lanes = open_lanes(task, len(job.seeds), "gymnasium")
-    try:
-        if job.agent is None:
-            return play_blind(lanes, _uniform(task.action_size, job.seeds), job.seeds).returns
-        agent = load_agent(task, *job.agent)
-        world = real_world(task, lanes, agent)
-        return score(world, agent.controller, job.seeds).returns[0]
-    finally:
-        lanes.close()
+    if job.agent is None:
+        uniform = _uniform(task.action_size, job.seeds)
+        return play_blind(task, "gymnasium", uniform, job.seeds).returns
+    agent = load_agent(task, *job.agent)
+    with closing(open_lanes(task, len(job.seeds), "gymnasium")) as lanes:
+        return score(real_world(task, lanes, agent), agent.controller, job.seeds).returns[0]
 
 
 def _uniform(action_size: int, seeds: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:

@@ -8,7 +8,6 @@ from world_models.collecting import RandomPolicy
 from world_models.config import Simulator
 from world_models.task import FRAME_SIZE, Task
 from world_models.worlds.dream import DreamWorld
-from world_models.worlds.pixels import open_lanes
 from world_models.worlds.rollout import Played, play, play_blind
 
 LANES = 20
@@ -38,11 +37,7 @@ def stand_still(task: Task, simulator: Simulator, seeds: Sequence[int]) -> Playe
     played = []
     for start in range(0, len(seeds), LANES):
         some = seeds[start : start + LANES]
-        lanes = open_lanes(task, len(some), simulator)
-        try:
-            played.append(play_blind(lanes, nothing, some))
-        finally:
-            lanes.close()
+        played.append(play_blind(task, simulator, nothing, some))
     return Played(*(np.concatenate(figure) for figure in zip(*played, strict=True)))
 
 

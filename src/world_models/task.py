@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +47,8 @@ class Task:
     """The action that does nothing; None for zeros."""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the environment."""
+    undrawn_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Those that leave its frames undrawn, for play that looks at none; empty where none do."""
     observe: Observe = "observation"
     """Where the raw frame, (height, width, 3) uint8, comes from."""
     crop: tuple[slice, slice] = (slice(None), slice(None))
@@ -57,3 +59,7 @@ class Task:
     """The environment's step waits for another process, so lanes are stepped in threads."""
     envpool_id: str | None = None
     """Id of the same game in EnvPool, a fast simulator to train on; None where there is none."""
+
+    def undrawn(self) -> Task:
+        """Return the same game, which may show nothing: equal rewards and ends, in less time."""
+        return replace(self, env_kwargs=self.env_kwargs | self.undrawn_kwargs)

@@ -40,6 +40,15 @@ def test_frames_rewards_and_ends_are_gymnasiums_to_the_bit(seed, steps, low, hig
     assert ours[1:] == theirs[1:]
 
 
+def test_undrawn_the_same_episode_is_played_and_all_is_black():
+    drawn = drive(gymnasium.make(ENV_ID), 1, 60, *WILD)
+    undrawn = drive(gymnasium.make(ENV_ID, drawn=False), 1, 60, *WILD)
+    assert drawn[1:] == undrawn[1:]
+    assert undrawn[0].shape == drawn[0].shape
+    assert drawn[0].any()
+    assert not undrawn[0].any()
+
+
 def test_a_gauge_that_leaves_the_status_bar_is_drawn_as_gymnasium_draws_it():
     pictures = []
     for env_id in (ENV_ID, "CarRacing-v3"):

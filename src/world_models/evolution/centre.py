@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from world_models.data.store import Episode, EpisodeStore
-from world_models.models.controller import ControllerSizes
+from world_models.models.controller import ControllerSizes, weight_and_bias
 from world_models.models.mdnrnn import MDNRNN
 from world_models.task import Task
 
@@ -38,6 +38,5 @@ def decentre(sizes: ControllerSizes, parameters: Tensor, mean: Tensor) -> Tensor
 
     The same agent, W (x - m) + b = W x + (b - W m): only the bias changes, so C must have one.
     """
-    weight, bias = parameters.split([sizes.action_size * sizes.feature_size, sizes.action_size], 1)
-    offset = weight.unflatten(1, (sizes.action_size, sizes.feature_size)) @ mean.to(weight)
-    return torch.cat([weight, bias - offset], dim=1)
+    weight, bias = weight_and_bias(sizes, parameters)
+    return torch.cat([weight.flatten(1), bias - weight @ mean.to(weight)], dim=1)

@@ -33,9 +33,7 @@ class Controllers:
     def __init__(self, sizes: ControllerSizes, parameters: Tensor) -> None:
         self.sizes = sizes
         self.parameters = parameters
-        split = sizes.action_size * sizes.feature_size
-        self._weight = parameters[:, :split].unflatten(1, (sizes.action_size, sizes.feature_size))
-        self._bias = parameters[:, split:] if sizes.bias else None
+        self._weight, self._bias = weight_and_bias(sizes, parameters)
 
     def __len__(self) -> int:
         return self.parameters.shape[0]
@@ -44,6 +42,13 @@ class Controllers:
         """Features (P * S, F), S lanes for each controller in turn, to actions (P * S, A)."""
         grouped = features.unflatten(0, (len(self), -1))
         actions = torch.einsum("psf,paf->psa", grouped, self._weight)
-        if self._bias is not None:
+        if self.sizes.bias:
             actions = actions + self._bias.unsqueeze(1)
         return actions.tanh().flatten(0, 1)
+
+
+def weight_and_bias(sizes: ControllerSizes, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """W (P, A, F) and b (P, A), or (P, 0) without one, of parameters (P, parameter_count)."""
+    weight = parameters[:, : sizes.action_size * sizes.feature_size]
+    bias = parameters[:, weight.shape[1] :]
+    return weight.unflatten(1, (sizes.action_size, sizes.feature_size)), bias

@@ -20,6 +20,7 @@ TASK = Task(
     name="carracing",
     # Gymnasium's CarRacing-v3, drawn faster and not a pixel different.
     env_id="world_models.worlds.car_racing:world_models/CarRacing-v3",
+    undrawn_kwargs={"drawn": False},
     # The paper cuts off the status bar, which starts at row 84 of 96.
     crop=(slice(0, 84), slice(None)),
     action_size=3,

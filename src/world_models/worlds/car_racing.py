@@ -77,9 +77,10 @@ class CarRacing(car_racing.CarRacing):
     car: Any
     surf: Any
 
-    def __init__(self, **kwargs: Any) -> None:
-        """Take the keyword arguments of Gymnasium's CarRacing."""
+    def __init__(self, drawn: bool = True, **kwargs: Any) -> None:
+        """Take the keyword arguments of Gymnasium's CarRacing; observations not drawn are black."""
         super().__init__(**kwargs)
+        self._drawn = drawn
         pygame.font.init()
         self._font = pygame.font.Font(pygame.font.get_default_font(), 42)
         self._canvas = pygame.Surface((WINDOW_W, WINDOW_H))
@@ -106,6 +107,8 @@ class CarRacing(car_racing.CarRacing):
 
     def _render(self, mode: str) -> Any:
         """Draw the observation; leave other pictures to Gymnasium, which needs few of them."""
+        if mode == "state_pixels" and not self._drawn:
+            return np.zeros((STATE_H, STATE_W, 3), np.uint8)
         if mode != "state_pixels" or self._gauges_overflow():
             return super()._render(mode)
         # Shrinking works on columns first, then rows. Between the two, turning the picture the

@@ -1,11 +1,14 @@
 """Playing whole episodes, in any world or in a game by itself."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
 
-from world_models.worlds.pixels import Lanes
+from world_models.config import Simulator
+from world_models.task import Task
+from world_models.worlds.pixels import open_lanes
 from world_models.worlds.world import World
 
 Policy = Callable[[np.ndarray], np.ndarray]
@@ -36,15 +39,22 @@ def play(world: World, policy: Policy, seeds: Sequence[int]) -> Played:
 
 
 def play_blind(
-    lanes: Lanes, act: Callable[[np.ndarray], np.ndarray], seeds: Sequence[int]
+    task: Task,
+    simulator: Simulator,
+    act: Callable[[np.ndarray], np.ndarray],
+    seeds: Sequence[int],
 ) -> Played:
-    """One episode a lane in the game; `act` takes lanes (k,) to actions (k, a), unseeing."""
-    lanes.reset(seeds)
-    returns, lengths = np.zeros(lanes.count), np.zeros(lanes.count, np.int64)
-    playing = np.arange(lanes.count)
-    while len(playing):
-        _, rewards, terminated, truncated = lanes.step(playing, act(playing))
-        returns[playing] += rewards
-        lengths[playing] += 1
-        playing = playing[~(terminated | truncated)]
+    """One episode a seed in the game, side by side in as many lanes.
+
+    `act` takes lanes (k,) to actions (k, a) and sees nothing, so nothing needs to be drawn.
+    """
+    returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
+    playing = np.arange(len(seeds))
+    with closing(open_lanes(task.undrawn(), len(seeds), simulator)) as lanes:
+        lanes.reset(seeds)
+        while len(playing):
+            _, rewards, terminated, truncated = lanes.step(playing, act(playing))
+            returns[playing] += rewards
+            lengths[playing] += 1
+            playing = playing[~(terminated | truncated)]
     return Played(returns, lengths)
