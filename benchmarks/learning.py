@@ -140,7 +140,7 @@ def encoding(effort: Effort) -> Measured:
     @torch.inference_mode()
     def in_memory() -> int:
         vae.encode(to_images(frames))
-        return batch_size
+        return len(frames)
 
     return compare(Work(from_store), [Work(in_memory)], effort)
 

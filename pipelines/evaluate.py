@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -37,24 +38,29 @@ def run(stage: Stage) -> None:
     seeds = TEST[: config.episodes]
     latents = open_latents(stage, agent.vae.sizes.latent_size)
     dream = dreams(stage, latents, agent.rnn, agent.controller.sizes.cell, agent.vae)
-    returns = play_real(stage, config, seeds, paths)
-    returns["dream"] = score(dream(len(seeds)), agent.controller, seeds).returns[0]
+    with Progress("evaluate", 3 * len(seeds), "episodes") as progress:
+        returns = play_real(stage, config, seeds, paths, progress)
+        returns["dream"] = score(dream(len(seeds)), agent.controller, seeds).returns[0]
+        progress.advance(len(seeds))
     report(stage, seeds, returns)
     film(stage, agent, dream(1), seeds[0], config.video_steps)
 
 
 def play_real(
-    stage: Stage, config: EvaluateConfig, seeds: range, paths: tuple[Path, Path, Path]
+    stage: Stage,
+    config: EvaluateConfig,
+    seeds: range,
+    paths: tuple[Path, Path, Path],
+    progress: Progress,
 ) -> dict[str, np.ndarray]:
     """The agent and random play in the official game, on the same seeds."""
     name, returns = stage.task.name, {kind: np.zeros(len(seeds)) for kind in ("real", "random")}
     jobs = real_jobs(name, seeds, config.lanes, paths) + real_jobs(name, seeds, config.lanes, None)
-    with Progress("evaluate", len(seeds) * 2, "episodes") as progress:
-        for job, played in play_jobs(jobs, config.workers):
-            kind = "random" if job.agent is None else "real"
-            start = seeds.index(job.seeds[0])
-            returns[kind][start : start + len(played)] = played
-            progress.advance(len(played))
+    for job, played in play_jobs(jobs, config.workers):
+        kind = "random" if job.agent is None else "real"
+        start = seeds.index(job.seeds[0])
+        returns[kind][start : start + len(played)] = played
+        progress.advance(len(played))
     return returns
 
 
@@ -81,10 +87,19 @@ def report(stage: Stage, seeds: range, returns: dict[str, np.ndarray]) -> None:
 
 def film(stage: Stage, agent: Agent, dream: World, seed: int, steps: int) -> None:
     """A video of three panels: the game, V's reconstruction of it, and the agent in its dream."""
-    with closing(open_lanes(stage.task, 1, "gymnasium")) as lanes:
+
+    def frames() -> Iterator[np.ndarray]:
+        worlds = (watch(world, agent, seed, steps) for world in (real, dream))
+        for shown in zip(*worlds, strict=True):
+            yield beside(*chain(*shown))
+            progress.advance()
+
+    with (
+        closing(open_lanes(stage.task, 1, "gymnasium")) as lanes,
+        Progress("evaluate, video", steps, "frames") as progress,
+    ):
         real = real_world(stage.task, lanes, agent)
-        shots = zip(watch(real, agent, seed, steps), watch(dream, agent, seed, steps), strict=False)
-        save_video(stage.report("agent.mp4"), (beside(*game, *dreamt) for game, dreamt in shots))
+        save_video(stage.report("agent.mp4"), frames())
     stage.run.log_artifact(stage.report("agent.mp4"))
 
 

@@ -13,6 +13,7 @@ from world_models.data.store import EpisodeStore
 from world_models.honesty import Still, disagreement, dreamed, stand_still
 from world_models.models.checkpoint import load_vae, save_rnn
 from world_models.models.mdnrnn import MDNRNN
+from world_models.progress import Progress
 from world_models.seeds import VALIDATE
 from world_models.training.rnn import RNNTraining, SequenceData
 from world_models.training.trainer import fit
@@ -55,17 +56,14 @@ def honesty(stage: Stage, rnn: MDNRNN, latents: EpisodeStore) -> dict[str, float
     policies = [random_policy(stage.task, collecting, stage.params.seed, seed) for seed in seeds]
     vae = load_vae(stage.model("vae")) if collecting.policy == "random-network" else None
     dream = dreams(stage, latents, rnn, cell=False, vae=vae)(len(seeds))
-    collected = dreamed(dream, policies, seeds)
-    sides = {
-        "collection": (long_ones(collected, collecting.shortest), played_in(latents)),
-        "still": (
-            dreamed(dream, [Still(stage.task)] * len(seeds), seeds),
-            stand_still(stage.task, collecting.simulator, seeds),
-        ),
-    }
-    metrics: dict[str, float] = {}
-    for policy, (in_dream, in_game) in sides.items():
-        metrics |= compare(policy, in_dream, in_game)
+    with Progress("rnn, honesty", 2, "policies") as progress:
+        collected = long_ones(dreamed(dream, policies, seeds), collecting.shortest)
+        metrics = compare("collection", collected, played_in(latents))
+        progress.advance()
+        still = dreamed(dream, [Still(stage.task)] * len(seeds), seeds)
+        in_game = stand_still(stage.task, collecting.simulator, seeds)
+        metrics |= compare("still", still, in_game)
+        progress.advance()
     return metrics
 
 

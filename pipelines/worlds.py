@@ -2,17 +2,13 @@
 
 from collections.abc import Callable
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from pipelines.stage import Stage
 from world_models.config import DreamConfig
 from world_models.data.store import EpisodeStore
 from world_models.errors import StoreError
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.vae import VAE
-from world_models.worlds.dream import DreamWorld
+from world_models.worlds.dream import DreamWorld, first_latents
 
 
 def open_latents(stage: Stage, size: int) -> EpisodeStore:
@@ -25,15 +21,6 @@ def open_latents(stage: Stage, size: int) -> EpisodeStore:
             f"make it again with `dvc repro --force --single-item encode@{stage.task.name}`"
         )
     return store
-
-
-def first_latents(store: EpisodeStore, count: int) -> Tensor:
-    """mu and log sigma^2 of first frames of the data set, at most `count`: (S, 2, z)."""
-    first = [
-        [store.read_frames(at, name, 0, 1)[0] for name in ("mu", "logvar")]
-        for at in store.episodes()[:count]
-    ]
-    return torch.from_numpy(np.asarray(first))
 
 
 def dreams(

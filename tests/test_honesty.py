@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from tests.counting import (
-    TIME_LIMIT,
     Counting,
     expected_length,
     read_frame,
@@ -18,7 +17,6 @@ from world_models.honesty import (
     stand_still,
 )
 from world_models.tasks import get_task
-from world_models.worlds.rollout import play_blind
 
 
 class Constant:
@@ -51,22 +49,6 @@ def test_a_policy_is_shown_what_v_draws_where_the_dream_can_draw():
     for nothing, frame in zip(blind.shown, seeing.shown, strict=True):
         assert nothing.shape == frame.shape == (64, 64, 3)
         assert (nothing.max(), frame.min(), frame.max()) == (0, 51, 51)
-
-
-def test_real_returns_are_the_games_and_finished_lanes_are_left_alone(counting):
-    seeds = [0, 1, 2, 3, 5]
-    asked = []
-
-    def act(playing):
-        asked.append(playing.tolist())
-        return np.zeros((len(playing), 1), np.float32)
-
-    played = play_blind(counting, "gymnasium", act, seeds)
-    assert played.returns.tolist() == [expected_return(seed) for seed in seeds]
-    assert played.lengths.tolist() == [expected_length(seed) for seed in seeds]
-    assert asked[0] == [0, 1, 2, 3, 4]
-    assert asked[-1] == [2, 4]  # these two run to the time limit
-    assert len(asked) == TIME_LIMIT
 
 
 def test_standing_still_is_played_on_every_seed_a_few_at_a_time(counting, monkeypatch):

@@ -48,7 +48,10 @@ class Task:
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """Keyword arguments of the environment."""
     undrawn_kwargs: dict[str, Any] = field(default_factory=dict)
-    """Those that leave its frames undrawn, for play that looks at none; empty where none do."""
+    """More of them, which switch its pictures off for play that never looks at them.
+
+    Empty where the environment has no such switch.
+    """
     observe: Observe = "observation"
     """Where the raw frame, (height, width, 3) uint8, comes from."""
     crop: tuple[slice, slice] = (slice(None), slice(None))

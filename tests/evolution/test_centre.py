@@ -55,6 +55,12 @@ def test_a_decentred_controller_does_on_features_what_it_did_on_centred_ones():
     torch.testing.assert_close(there, Controllers(sizes, found).act(features - mean))
 
 
+def test_a_controller_without_bias_cannot_be_decentred():
+    sizes = ControllerSizes(7, 1, bias=False, cell=False)
+    with pytest.raises(ValueError, match="without bias"):
+        decentre(sizes, torch.zeros(4, sizes.parameter_count), torch.ones(7))
+
+
 def test_the_mean_is_of_what_c_acts_on(store, rnn):
     """h_t holds what came before frame t; at an episode's first frame it is zero."""
     expected = []

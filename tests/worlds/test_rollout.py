@@ -1,18 +1,21 @@
 """Whole episodes, in any world."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from tests.counting import COUNTING, CountingVAE, expected_length, reward_of
+from tests.counting import COUNTING, TIME_LIMIT, CountingVAE, expected_length, reward_of
 from tests.dreams import STEPS, rewarding_dream
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.worlds.pixels import GymnasiumLanes
 from world_models.worlds.real import RealWorld
-from world_models.worlds.rollout import play
+from world_models.worlds.rollout import play, play_blind
 
 SEEDS = [0, 1, 2, 3, 5]
 LENGTHS = [expected_length(seed) for seed in SEEDS]
+RETURNS = [sum(map(reward_of, range(length))) for length in LENGTHS]
 
 
 def test_an_episode_is_played_to_its_end_in_each_lane_of_the_real_world():
@@ -30,7 +33,7 @@ def test_an_episode_is_played_to_its_end_in_each_lane_of_the_real_world():
     finally:
         lanes.close()
     assert played.lengths.tolist() == LENGTHS
-    assert played.returns.tolist() == [sum(map(reward_of, range(length))) for length in LENGTHS]
+    assert played.returns.tolist() == RETURNS
     # Step by step, a lane that has finished resting at its last frame.
     expected = [[min(step, length) for length in LENGTHS] for step in range(max(LENGTHS))]
     assert shown == expected
@@ -40,3 +43,28 @@ def test_an_episode_is_played_to_its_end_in_each_lane_of_a_dream():
     played = play(rewarding_dream(3), lambda features: np.ones((3, 1), np.float32), [1, 2, 3])
     assert played.lengths.tolist() == [STEPS] * 3
     assert played.returns == pytest.approx(STEPS * np.tanh(np.tanh(1)), rel=1e-5)
+
+
+def test_unseeing_play_has_the_games_returns_and_leaves_finished_lanes_alone():
+    asked = []
+
+    def act(playing):
+        asked.append(playing.tolist())
+        return np.zeros((len(playing), 1), np.float32)
+
+    played = play_blind(COUNTING, "gymnasium", act, SEEDS)
+    assert played.returns.tolist() == RETURNS
+    assert played.lengths.tolist() == LENGTHS
+    assert asked[0] == [0, 1, 2, 3, 4]
+    assert asked[-1] == [2, 4]  # these two run to the time limit
+    assert len(asked) == TIME_LIMIT
+
+
+def test_unseeing_play_has_the_games_pictures_switched_off():
+    """Counting pays for the first steps only: a keyword argument that shows in the returns."""
+    switched = replace(COUNTING, undrawn_kwargs={"paid": 0})
+    assert play_blind(switched, "gymnasium", still, [0]).returns.tolist() == [-expected_length(0)]
+
+
+def still(lanes):
+    return np.zeros((len(lanes), 1), np.float32)

@@ -36,7 +36,10 @@ def _features(episode: Episode, task: Task, rnn: MDNRNN, cell: bool) -> Tensor:
 def decentre(sizes: ControllerSizes, parameters: Tensor, mean: Tensor) -> Tensor:
     """Parameters (P, ...) of C on features less their mean, as those of C on features themselves.
 
-    The same agent, W (x - m) + b = W x + (b - W m): only the bias changes, so C must have one.
+    The same agent, W (x - m) + b = W x + (b - W m): only the bias changes. Raises ValueError for
+    a C without one.
     """
+    if not sizes.bias:
+        raise ValueError("a C without bias has no place for the features' mean")
     weight, bias = weight_and_bias(sizes, parameters)
     return torch.cat([weight.flatten(1), bias - weight @ mean.to(weight)], dim=1)

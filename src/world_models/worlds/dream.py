@@ -8,6 +8,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
+from world_models.data.store import EpisodeStore
 from world_models.models.mdn import heat, sample
 from world_models.models.mdnrnn import MDNRNN, State
 from world_models.models.vae import VAE, sample_latent, to_frames
@@ -108,3 +109,12 @@ class DreamWorld(World):
         if self.vae is None:
             return None
         return tuple(to_frames(self.vae.decode(self._latent)).numpy())
+
+
+def first_latents(latents: EpisodeStore, count: int) -> Tensor:
+    """Where dreams begin: mu and log sigma^2 of first frames, at most `count` of them (S, 2, z)."""
+    first = [
+        [latents.read_frames(at, name, 0, 1)[0] for name in ("mu", "logvar")]
+        for at in latents.episodes()[:count]
+    ]
+    return torch.from_numpy(np.asarray(first))

@@ -34,7 +34,7 @@ class RealWorld(World):
 
         Args:
             sampled: z is drawn from V's posterior (the paper), or else is its mean.
-            patience: n > 0 cuts an episode off after n steps without a reward.
+            patience: n > 0 cuts an episode off after n steps without a reward over 0.
         """
         super().__init__(task, rnn, lanes.count, cell)
         self.render_mode = "rgb_array"
