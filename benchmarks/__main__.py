@@ -60,8 +60,8 @@ def main() -> None:
         found = row.measure(effort)
         measured.append(described(row, found))
         print(shown(row, found), flush=True)
-    with made_whole(arguments.output) as aside:
-        aside.write_text(json.dumps({"machine": machine(), "rows": measured}, indent=2) + "\n")
+        with made_whole(arguments.output) as aside:
+            aside.write_text(json.dumps({"machine": machine(), "rows": measured}, indent=2) + "\n")
 
 
 def shown(row: Row, found: Measured) -> str:

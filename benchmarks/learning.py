@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from benchmarks import fixtures
-from benchmarks.measure import Effort, Measured, Row, Work, best_of, compare
+from benchmarks.measure import Effort, Measured, Row, Work, compare
 from benchmarks.worlds import LANES, bare_envpool
 from world_models.collecting import collect, shard_jobs
-from world_models.config import CollectConfig, EncodeConfig, RNNConfig, VAEConfig
+from world_models.config import CollectConfig, EncodeConfig, Precision, RNNConfig, VAEConfig
 from world_models.encoding import encode
 from world_models.models.mdn import negative_log_likelihood
 from world_models.models.vae import kl_divergence, reconstruction_error, to_images
@@ -25,8 +25,9 @@ from world_models.training.trainer import fit
 from world_models.training.vae import FrameData, VAETraining
 
 TASK = "carracing"
-LOGGED_EVERY = 20
-"""Batches, as `fit` does."""
+BATCHES = 301
+"""Of a measured training: V reads frames for 250 batches at a time. The last, with its checkpoint,
+is not measured."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,11 @@ class Training:
 
     module: Callable[[], pl.LightningModule]
     data: pl.LightningDataModule
-    clip: float | None
+    precision: Precision
+    clip: float | None = None
 
     def rate(self, seconds: float) -> float:
-        """Batches a second once it is going; a training is never shorter than 60 batches."""
+        """Batches a second once it is going, however long they take."""
         stamps: dict[int, float] = {}
 
         def log(metrics: Mapping[str, float], batch: int) -> None:
@@ -50,9 +52,9 @@ class Training:
                 self.module(),
                 self.data,
                 label="bench",
-                batches=3 * LOGGED_EVERY,
-                validate_every=3 * LOGGED_EVERY,
-                precision="32-true",
+                batches=BATCHES,
+                validate_every=BATCHES,
+                precision=self.precision,
                 log=log,
                 state=Path(state),
                 gradient_clip=self.clip,
@@ -61,9 +63,22 @@ class Training:
         return (last - first) / (stamps[last] - stamps[first])
 
 
-def bare(module: torch.nn.Module, loss: Callable[[], Tensor], bfloat16: bool) -> Work:
+def against_bare(
+    path: Callable[[Precision], Training],
+    module: torch.nn.Module,
+    loss: Callable[[], Tensor],
+    effort: Effort,
+) -> Measured:
+    """A training against its bare forward, backward and step, both in the better precision."""
+    choices = {precision: bare(module, loss, precision) for precision in precisions()}
+    best = max(choices, key=lambda precision: choices[precision].rate(effort.seconds))
+    return compare(path(best), [choices[best]], effort)
+
+
+def bare(module: torch.nn.Module, loss: Callable[[], Tensor], precision: Precision) -> Work:
     """Forward, backward and step on data in memory."""
-    optimizer = torch.optim.Adam(p for p in module.parameters() if p.requires_grad)
+    bfloat16 = precision == "bf16-mixed"
+    optimizer = torch.optim.Adam((p for p in module.parameters() if p.requires_grad), fused=True)
 
     def batch() -> int:
         with torch.autocast("cpu", torch.bfloat16) if bfloat16 else nullcontext():
@@ -76,9 +91,11 @@ def bare(module: torch.nn.Module, loss: Callable[[], Tensor], bfloat16: bool) ->
     return Work(batch)
 
 
-def precisions() -> list[bool]:
-    """Without and, where this processor has it, with bfloat16."""
-    return [False, True] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else [False]
+def precisions() -> list[Precision]:
+    """Float32 and, where this processor has it, bfloat16."""
+    return (
+        ["32-true", "bf16-mixed"] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ["32-true"]
+    )
 
 
 def vae_training(effort: Effort) -> Measured:
@@ -93,8 +110,10 @@ def vae_training(effort: Effort) -> Measured:
         reconstructions, mu, logvar = vae(images)
         return (reconstruction_error(reconstructions, images) + kl_divergence(mu, logvar)).mean()
 
-    path = Training(lambda: VAETraining(config), data, None)
-    return best_of(path, [bare(vae, loss, bfloat16) for bfloat16 in precisions()], effort)
+    def path(precision: Precision) -> Training:
+        return Training(lambda: VAETraining(config), data, precision)
+
+    return against_bare(path, vae, loss, effort)
 
 
 def rnn_training(effort: Effort) -> Measured:
@@ -110,21 +129,39 @@ def rnn_training(effort: Effort) -> Measured:
         hidden, _ = rnn.advance(batch.mu, task.to_model(batch.action), never, state)
         return negative_log_likelihood(rnn.predict(hidden).mixture, batch.next_mu).mean()
 
-    path = Training(lambda: RNNTraining(config, task, size), data, config.gradient_clip)
-    return best_of(path, [bare(rnn, loss, bfloat16) for bfloat16 in precisions()], effort)
+    def path(precision: Precision) -> Training:
+        return Training(
+            lambda: RNNTraining(config, task, size), data, precision, config.gradient_clip
+        )
+
+    return against_bare(path, rnn, loss, effort)
+
+
+@dataclass(frozen=True)
+class Collecting:
+    """The stage's own collecting, in its processes, into the store."""
+
+    config: CollectConfig
+
+    def rate(self, seconds: float) -> float:
+        """Steps a second from each process's first shard on, however long that takes."""
+        started, steps, now = 0.0, 0, 0.0
+        with TemporaryDirectory(prefix="world-models-bench-") as folder:
+            jobs = shard_jobs(Path(folder), TASK, self.config, 0)
+            for number, lengths in enumerate(collect(jobs, self.config.workers), 1):
+                now = time.perf_counter()
+                if number <= self.config.workers:
+                    started = now
+                else:
+                    steps += sum(lengths)
+        return steps / (now - started)
 
 
 def collecting(effort: Effort) -> Measured:
-    """Collecting into the store, its processes' start included."""
+    """Collecting into the store, once its processes are going."""
     config = fixtures.params(TASK).section(CollectConfig)
-    config = config.model_copy(update={"episodes": fixtures.EPISODES})
-
-    def steps() -> int:
-        with TemporaryDirectory(prefix="world-models-bench-") as folder:
-            jobs = shard_jobs(Path(folder), TASK, config, 0)
-            return sum(sum(lengths) for lengths in collect(jobs, config.workers))
-
-    return compare(Work(steps), [bare_envpool(LANES)], effort)
+    config = config.model_copy(update={"episodes": 2 * fixtures.EPISODES})
+    return compare(Collecting(config), [bare_envpool(LANES)], effort)
 
 
 def encoding(effort: Effort) -> Measured:

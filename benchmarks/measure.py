@@ -25,15 +25,16 @@ class Work:
     run: Callable[[], int]
     """Does a piece; returns how many units that was."""
     prepare: Callable[[], None] = nothing
-    """Called before each measurement; takes no measured time."""
+    """Called before each piece; takes no measured time."""
 
     def rate(self, seconds: float) -> float:
         """Units a second, over one piece at least."""
-        self.prepare()
-        done, start = 0, time.perf_counter()
+        done, passed = 0, 0.0
         while True:
+            self.prepare()
+            start = time.perf_counter()
             done += self.run()
-            passed = time.perf_counter() - start
+            passed += time.perf_counter() - start
             if passed >= seconds:
                 return done / passed
 

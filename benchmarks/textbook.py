@@ -1,5 +1,10 @@
 """The loops that replications use: one game or one dream a process, a batch of one."""
 
+from contextlib import chdir
+from functools import partial
+from tempfile import TemporaryDirectory
+from typing import Any
+
 import gymnasium
 import numpy as np
 import torch
@@ -8,7 +13,6 @@ from torch.nn.functional import interpolate
 
 from benchmarks import fixtures
 from benchmarks.crew import Piece
-from world_models.models.mdnrnn import State
 from world_models.models.vae import sample_latent
 from world_models.tasks import get_task
 
@@ -43,29 +47,29 @@ def car_racing(number: int) -> Piece:
 
 
 def take_cover_dream(number: int) -> Piece:
-    """One dream of M in TakeCover's sizes, sampled with torch's distributions."""
-    rnn, temperature = fixtures.rnn("takecover"), 1.15
+    """One dream in TakeCover's sizes: an LSTMCell, a linear layer, torch's distributions."""
+    sizes, temperature = fixtures.rnn("takecover").sizes, 1.15
     controller = fixtures.controllers("takecover", cell=True)
     torch.manual_seed(number)
-    latent, state = torch.randn(1, rnn.sizes.latent_size), rnn.initial_state(1)
+    cell = torch.nn.LSTMCell(sizes.latent_size + 1, sizes.hidden_size)
+    heads = torch.nn.Linear(sizes.hidden_size, 3 * sizes.mixtures * sizes.latent_size + 1)
+    latent, state = torch.randn(1, sizes.latent_size), (torch.zeros(1, sizes.hidden_size),) * 2
 
     @torch.inference_mode()
     def piece() -> int:
         nonlocal latent, state
         for _ in range(STEPS):
             action = controller.act(torch.cat([latent, *state], dim=1))
-            latent, state = _dreamt(latent, action, state)
+            state = cell(torch.cat([latent, action], dim=1), state)
+            latent = drawn(heads(state[0]))
         return STEPS
 
-    def _dreamt(latent: Tensor, action: Tensor, state: State) -> tuple[Tensor, State]:
-        state = rnn.step(latent, action, FIRST, state)
-        mixture = rnn.predict(state.hidden).mixture
-        chosen = torch.distributions.Categorical(logits=mixture.logits / temperature).sample()
-        mu, log_sigma = (
-            part.gather(-1, chosen.unsqueeze(-1)).squeeze(-1)
-            for part in (mixture.mu, mixture.log_sigma)
-        )
-        return torch.normal(mu, log_sigma.exp() * temperature**0.5), state
+    def drawn(outputs: Tensor) -> Tensor:
+        parts = outputs[:, :-1].unflatten(1, (sizes.latent_size, sizes.mixtures, 3))
+        logits, mu, log_sigma = parts.unbind(-1)
+        chosen = torch.distributions.Categorical(logits=logits / temperature).sample()
+        mu, log_sigma = (part.gather(-1, chosen[..., None])[..., 0] for part in (mu, log_sigma))
+        return torch.normal(mu, log_sigma.exp() * temperature**0.5)
 
     return piece
 
@@ -73,14 +77,18 @@ def take_cover_dream(number: int) -> Piece:
 def doom(number: int) -> Piece:
     """TakeCover in ViZDoom with no policy."""
     task = get_task("takecover")
-    game = gymnasium.make(task.env_id, **task.env_kwargs)
-    game.reset(seed=number)
+    # ViZDoom leaves files where it starts, and two that start in one folder race for them.
+    home = TemporaryDirectory(prefix="world-models-bench-")
+    with chdir(home.name):
+        game = gymnasium.make(task.env_id, **task.env_kwargs)
+        game.reset(seed=number)
+    return partial(_wander, home, game)  # the game is let go of first
 
-    def piece() -> int:
-        for step in range(STEPS):
-            *_, terminated, truncated, _ = game.step(step % 3)
-            if terminated or truncated:
-                game.reset()
-        return STEPS
 
-    return piece
+def _wander(home: TemporaryDirectory[str], game: gymnasium.Env[Any, Any]) -> int:
+    """Steps of the game; its home stays for as long as there may be some."""
+    for step in range(STEPS):
+        *_, terminated, truncated, _ = game.step(step % 3)
+        if terminated or truncated:
+            game.reset()
+    return STEPS
