@@ -93,9 +93,9 @@ def bare(module: torch.nn.Module, loss: Callable[[], Tensor], precision: Precisi
 
 def precisions() -> list[Precision]:
     """Float32 and, where this processor has it, bfloat16."""
-    return (
-        ["32-true", "bf16-mixed"] if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ["32-true"]
-    )
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return ["32-true", "bf16-mixed"]
+    return ["32-true"]
 
 
 def vae_training(effort: Effort) -> Measured:

@@ -1,6 +1,6 @@
 """Rows of the real worlds and of the dream."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -32,14 +32,25 @@ MEASURED = 60
 """Steps after those, in which hardly any episode ends."""
 
 
+def stretch(
+    reset: Callable[[], object], steps: Callable[[int], int], length: int = MEASURED
+) -> Work:
+    """So many steps of fresh episodes, past their start; `steps` takes a number of them."""
+
+    def prepare() -> None:
+        reset()
+        steps(SKIPPED)
+
+    return Work(partial(steps, length), prepare)
+
+
 def playing(world: World, controllers: Controllers) -> Work:
     """Steps of a world with C in it, finished lanes not counted."""
     features = np.zeros(0)
 
-    def prepare() -> None:
+    def reset() -> None:
         nonlocal features
         features, _ = world.reset(seed=0)
-        steps(SKIPPED)
 
     def steps(count: int) -> int:
         nonlocal features
@@ -49,7 +60,7 @@ def playing(world: World, controllers: Controllers) -> Work:
             features = world.step(controllers.act(torch.from_numpy(features)).numpy())[0]
         return played
 
-    return Work(partial(steps, MEASURED), prepare)
+    return stretch(reset, steps)
 
 
 class Frozen:
@@ -83,16 +94,12 @@ def bare_envpool(count: int) -> Work:
     pool = envpool.make("CarRacing-v3", env_type="gymnasium", num_envs=count, seed=0)
     actions = np.tile(np.array([0, 0.3, 0], np.float32), (count, 1))
 
-    def prepare() -> None:
-        pool.reset()
-        steps(SKIPPED)
-
     def steps(number: int) -> int:
         for _ in range(number):
             pool.step(actions)
         return number * count
 
-    return Work(partial(steps, MEASURED), prepare)
+    return stretch(pool.reset, steps)
 
 
 def networks(name: str, count: int) -> Work:
@@ -194,16 +201,12 @@ def official(env_id: str) -> Work:
     game = gymnasium.make(env_id, disable_env_checker=True)
     action = np.array([0, 0.05, 0], np.float32)
 
-    def prepare() -> None:
-        game.reset(seed=0)
-        steps(SKIPPED)
-
     def steps(count: int) -> int:
         for _ in range(count):
             game.step(action)
         return count
 
-    return Work(partial(steps, 3 * MEASURED), prepare)
+    return stretch(partial(game.reset, seed=0), steps, 3 * MEASURED)
 
 
 def official_car_racing(effort: Effort) -> Measured:

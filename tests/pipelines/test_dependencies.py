@@ -137,15 +137,12 @@ def test_a_stage_tracks_the_parameters_that_change_its_results(stages, name):
 
 def fields(parameters):
     """Single parameters, of whole sections and of single ones."""
-    return {
-        single
-        for parameter in parameters
-        for single in (
-            [parameter]
-            if "." in parameter
-            else [f"{parameter}.{field}" for field in STAGES[parameter].model_fields]
-        )
-    }
+    found = set()
+    for parameter in parameters:
+        section, _, field = parameter.partition(".")
+        names = [field] if field else STAGES[section].model_fields
+        found |= {f"{section}.{name}" for name in names}
+    return found
 
 
 @pytest.mark.parametrize("name", STAGE_FILES)
