@@ -1,7 +1,8 @@
 """Rows of the real worlds and of the dream."""
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from functools import partial
 
 import envpool
@@ -12,19 +13,21 @@ import torch
 from benchmarks import fixtures, textbook
 from benchmarks.crew import Crew
 from benchmarks.measure import Effort, Measured, Row, Work, best_of, compare
+from world_models.config import Simulator
+from world_models.evolution.fitness import Arena
 from world_models.models.controller import Controllers
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.vae import to_images
 from world_models.task import FRAME_SIZE
 from world_models.tasks import get_task
 from world_models.worlds.dream import DreamWorld
-from world_models.worlds.pixels import Lanes, Transitions, open_lanes
+from world_models.worlds.pixels import Transitions, open_lanes
 from world_models.worlds.real import RealWorld
 from world_models.worlds.world import World
 
 LANES = 64
 """Of the real worlds."""
-DOOM_LANES = 16
+DOOM_LANES = 32
 DREAMS = 1024
 SKIPPED = 60
 """Steps at an episode's start that are not measured: CarRacing zooms in, its dearest frames."""
@@ -44,21 +47,24 @@ def stretch(
     return Work(partial(steps, length), prepare)
 
 
-def playing(world: World, controllers: Controllers) -> Work:
-    """Steps of a world with C in it, finished lanes not counted."""
-    features = np.zeros(0)
+def playing(worlds: Sequence[World], controllers: Controllers) -> Work:
+    """Steps of worlds side by side, as an arena has them, with C; finished lanes not counted."""
+    threads = max(1, torch.get_num_threads() // len(worlds))
+    pool = ThreadPoolExecutor(len(worlds), initializer=partial(torch.set_num_threads, threads))
 
     def reset() -> None:
-        nonlocal features
-        features, _ = world.reset(seed=0)
+        for world in worlds:
+            world.begin(range(world.num_envs))
 
-    def steps(count: int) -> int:
-        nonlocal features
+    def step(count: int, world: World) -> int:
         played = 0
         for _ in range(count):
             played += int((~world.finished).sum())
-            features = world.step(controllers.act(torch.from_numpy(features)).numpy())[0]
+            world.advance(controllers.act(world.features()))
         return played
+
+    def steps(count: int) -> int:
+        return sum(pool.map(partial(step, count), worlds))
 
     return stretch(reset, steps)
 
@@ -83,10 +89,15 @@ class Frozen:
         """Nothing to stop."""
 
 
-def real_world(name: str, lanes: Lanes, *, cell: bool) -> RealWorld:
-    """A game through V and M."""
-    vae, rnn = fixtures.vae(name), fixtures.rnn(name)
-    return RealWorld(get_task(name), lanes, vae, rnn, cell, sampled=False)
+def real_worlds(stack: ExitStack, name: str, count: int, simulator: Simulator) -> list[World]:
+    """A game through V and M, in worlds with a core each that have so many lanes together."""
+    task, vae, rnn = get_task(name), fixtures.vae(name), fixtures.rnn(name)
+
+    def open_world(lanes: int) -> World:
+        games = open_lanes(task, lanes, simulator, threads=1)
+        return RealWorld(task, games, vae, rnn, name == "takecover", sampled=False)
+
+    return stack.enter_context(closing(Arena(open_world, count, vae.device))).worlds
 
 
 def bare_envpool(count: int) -> Work:
@@ -120,41 +131,42 @@ def networks(name: str, count: int) -> Work:
 
 def networks_row(effort: Effort) -> Measured:
     """V and M as the real world runs them, with C, round a game that takes no time."""
-    world = real_world("carracing", Frozen(LANES), cell=False)
-    path = playing(world, fixtures.controllers("carracing", cell=False))
-    return compare(path, [networks("carracing", LANES)], effort)
+    task, vae, rnn = get_task("carracing"), fixtures.vae("carracing"), fixtures.rnn("carracing")
+
+    def open_world(lanes: int) -> World:
+        return RealWorld(task, Frozen(lanes), vae, rnn, False, sampled=False)
+
+    with closing(Arena(open_world, LANES, vae.device)) as arena:
+        path = playing(arena.worlds, fixtures.controllers("carracing", cell=False))
+        return compare(path, [networks("carracing", LANES)], effort)
 
 
 def car_racing_features(effort: Effort) -> Measured:
     """CarRacing's features out of the real world."""
-    with closing(open_lanes(get_task("carracing"), LANES, "envpool")) as lanes:
+    with ExitStack() as stack:
         parts = [bare_envpool(LANES), networks("carracing", LANES)]
-        return compare(driving(lanes), parts, effort)
+        return compare(driving(stack), parts, effort)
 
 
 def car_racing_textbook(effort: Effort) -> Measured:
     """The same, against one game a process."""
-    with (
-        closing(open_lanes(get_task("carracing"), LANES, "envpool")) as lanes,
-        closing(Crew(textbook.car_racing)) as crew,
-    ):
-        return compare(driving(lanes), [Work(crew.run)], effort)
+    with ExitStack() as stack:
+        crew = stack.enter_context(closing(Crew(textbook.car_racing)))
+        return compare(driving(stack), [Work(crew.run)], effort)
 
 
-def driving(lanes: Lanes) -> Work:
+def driving(stack: ExitStack) -> Work:
     """C in the real CarRacing."""
-    world = real_world("carracing", lanes, cell=False)
-    return playing(world, fixtures.controllers("carracing", cell=False))
+    worlds = real_worlds(stack, "carracing", LANES, "envpool")
+    return playing(worlds, fixtures.controllers("carracing", cell=False))
 
 
 def take_cover_features(effort: Effort) -> Measured:
     """TakeCover's features out of the real world."""
-    with (
-        closing(open_lanes(get_task("takecover"), DOOM_LANES)) as lanes,
-        closing(Crew(textbook.doom)) as crew,
-    ):
-        world = real_world("takecover", lanes, cell=True)
-        path = playing(world, fixtures.controllers("takecover", cell=True))
+    with ExitStack() as stack:
+        worlds = real_worlds(stack, "takecover", DOOM_LANES, "gymnasium")
+        crew = stack.enter_context(closing(Crew(textbook.doom)))
+        path = playing(worlds, fixtures.controllers("takecover", cell=True))
         return compare(path, [Work(crew.run), networks("takecover", DOOM_LANES)], effort)
 
 
@@ -162,8 +174,12 @@ def dreaming(name: str, cell: bool) -> Work:
     """C in M's dream."""
     rnn = fixtures.rnn(name)
     starts = torch.zeros(1, 2, rnn.sizes.latent_size)
-    world = DreamWorld(get_task(name), rnn, starts, DREAMS, 1.15, cell)
-    return playing(world, fixtures.controllers(name, cell))
+
+    def open_world(lanes: int) -> World:
+        return DreamWorld(get_task(name), rnn, starts, lanes, 1.15, cell)
+
+    worlds = Arena(open_world, DREAMS, rnn.device).worlds
+    return playing(worlds, fixtures.controllers(name, cell))
 
 
 def products(rnn: MDNRNN, dtype: torch.dtype) -> Work:

@@ -1,36 +1,33 @@
 """Stage controller: evolves C in the task's world, and keeps what is best in the real one."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-
-import numpy as np
+from contextlib import closing
+from functools import partial
 
 from pipelines.stage import Stage, main
-from pipelines.worlds import dreams, open_latents
+from pipelines.worlds import open_dreams, open_latents
 from world_models.config import ControllerConfig
 from world_models.evolution.centre import feature_mean
-from world_models.evolution.fitness import score
+from world_models.evolution.fitness import Arena
 from world_models.evolution.search import Generation, Validation, evolve, validation_seeds
+from world_models.execution import best_device
 from world_models.models.checkpoint import feature_size, load_rnn, load_vae, save_controllers
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.vae import VAE
 from world_models.progress import Progress
-from world_models.worlds.dream import DreamWorld
+from world_models.task import Task
 from world_models.worlds.pixels import open_lanes
 from world_models.worlds.real import RealWorld
-from world_models.worlds.rollout import Played
-from world_models.worlds.world import World
 
 JUDGED = 64
-"""Real episodes played at a time for validation."""
+"""Real episodes played at a time for validation, at most."""
 
 
 def run(stage: Stage) -> None:
     """Evolves C, and writes its history and the generation that did best on validation seeds."""
     config = stage.section(ControllerConfig)
-    vae = load_vae(stage.model("vae"))
-    rnn = load_rnn(stage.model("rnn"), vae.sizes.latent_size, stage.task.action_size)
+    vae = load_vae(stage.model("vae")).to(best_device())
+    rnn = load_rnn(stage.model("rnn"), vae.sizes.latent_size, stage.task.action_size).to(vae.device)
     features = feature_size(rnn.sizes, config.cell)
     sizes = ControllerSizes(
         features, stage.task.action_size, config.bias, config.cell, config.sampled
@@ -38,19 +35,24 @@ def run(stage: Stage) -> None:
     seeds = validation_seeds(config.validation_episodes)
     latents = open_latents(stage, vae.sizes.latent_size)
     centre = feature_mean(latents, stage.task, rnn, config.cell) if config.centred else None
-    dream = dreams(stage, latents, rnn, config.cell)
-    judge = dream(len(seeds))
+    dream = open_dreams(stage, latents, rnn, config.cell)
+
+    def game(lanes: int, patience: int = 0) -> RealWorld:
+        return real_world(stage.task, lanes, config, vae, rnn, patience)
+
+    search = partial(game, patience=config.patience) if config.world == "real" else dream
     history: list[Generation] = []
     with (
-        search_world(stage, config, vae, rnn, dream) as world,
-        real_world(stage, config, vae, rnn, min(len(seeds), JUDGED)) as real,
+        closing(Arena(search, config.population * config.episodes, vae.device)) as arena,
+        closing(Arena(game, min(len(seeds), JUDGED), vae.device)) as real,
+        closing(Arena(dream, len(seeds), vae.device)) as dreamed,
         Progress("controller", config.generations, "generations") as progress,
     ):
 
         def validate(mean: Controllers) -> Validation:
-            return Validation(score_in_pieces(real, mean, seeds), score(judge, mean, seeds))
+            return Validation(real.score(mean, seeds), dreamed.score(mean, seeds))
 
-        for generation in evolve(world, validate, sizes, config, stage.params.seed, centre):
+        for generation in evolve(arena, validate, sizes, config, stage.params.seed, centre):
             history.append(generation)
             figures = row(generation)
             stage.run.log_metrics(figures, generation.number)
@@ -59,41 +61,12 @@ def run(stage: Stage) -> None:
     keep(stage, history)
 
 
-def score_in_pieces(world: World, controllers: Controllers, seeds: Sequence[int]) -> Played:
-    """One controller's episodes, as many at a time as the world has lanes."""
-    pieces = []
-    for start in range(0, len(seeds), world.num_envs):
-        some = list(seeds[start : start + world.num_envs])
-        filled = some + [seeds[0]] * (world.num_envs - len(some))
-        played = score(world, controllers, filled)
-        pieces.append(Played(*(figure[:, : len(some)] for figure in played)))
-    return Played(*(np.concatenate(figure, axis=1) for figure in zip(*pieces, strict=True)))
-
-
-@contextmanager
-def search_world(
-    stage: Stage,
-    config: ControllerConfig,
-    vae: VAE,
-    rnn: MDNRNN,
-    dream: Callable[[int], DreamWorld],
-) -> Iterator[World]:
-    """The world that C is evolved in, with a lane for each candidate and episode."""
-    count = config.population * config.episodes
-    if config.world == "real":
-        with real_world(stage, config, vae, rnn, count, config.patience) as world:
-            yield world
-    else:
-        yield dream(count)
-
-
-@contextmanager
 def real_world(
-    stage: Stage, config: ControllerConfig, vae: VAE, rnn: MDNRNN, count: int, patience: int = 0
-) -> Iterator[RealWorld]:
-    """The game through V and M."""
-    with closing(open_lanes(stage.task, count, config.simulator)) as lanes:
-        yield RealWorld(stage.task, lanes, vae, rnn, config.cell, config.sampled, patience)
+    task: Task, lanes: int, config: ControllerConfig, vae: VAE, rnn: MDNRNN, patience: int
+) -> RealWorld:
+    """The game through V and M, its lanes stepped by one thread: worlds share the cores."""
+    games = open_lanes(task, lanes, config.simulator, threads=1)
+    return RealWorld(task, games, vae, rnn, config.cell, config.sampled, patience)
 
 
 def row(generation: Generation) -> dict[str, float]:

@@ -4,6 +4,7 @@ from pipelines.stage import Stage, main
 from world_models.config import EncodeConfig
 from world_models.data.store import EpisodeStore
 from world_models.encoding import encode
+from world_models.execution import best_device
 from world_models.files import made_whole
 from world_models.models.checkpoint import load_vae
 from world_models.progress import Progress
@@ -12,7 +13,7 @@ from world_models.progress import Progress
 def run(stage: Stage) -> None:
     """Encodes the store shard by shard."""
     config = stage.section(EncodeConfig)
-    store, vae = EpisodeStore(stage.episodes), load_vae(stage.model("vae"))
+    store, vae = EpisodeStore(stage.episodes), load_vae(stage.model("vae")).to(best_device())
     frames = sum(at.length + 1 for at in store.episodes())
     with (
         made_whole(stage.latents) as folder,

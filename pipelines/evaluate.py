@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pipelines.stage import Stage, main
-from pipelines.worlds import dreams, open_latents
+from pipelines.worlds import open_dreams, open_latents
 from world_models.config import EvaluateConfig
 from world_models.evaluation import (
     Agent,
@@ -20,7 +20,7 @@ from world_models.evaluation import (
     real_world,
     summary,
 )
-from world_models.evolution.fitness import score
+from world_models.evolution.fitness import Arena
 from world_models.models.vae import to_frames
 from world_models.pictures import beside, save_video
 from world_models.progress import Progress
@@ -37,10 +37,11 @@ def run(stage: Stage) -> None:
     agent = load_agent(stage.task, *paths)
     seeds = TEST[: config.episodes]
     latents = open_latents(stage, agent.vae.sizes.latent_size)
-    dream = dreams(stage, latents, agent.rnn, agent.controller.sizes.cell, agent.vae)
+    dream = open_dreams(stage, latents, agent.rnn, agent.controller.sizes.cell, agent.vae)
     with Progress("evaluate", 3 * len(seeds), "episodes") as progress:
         returns = play_real(stage, config, seeds, paths, progress)
-        returns["dream"] = score(dream(len(seeds)), agent.controller, seeds).returns[0]
+        with closing(Arena(dream, len(seeds), agent.vae.device)) as dreams:
+            returns["dream"] = dreams.score(agent.controller, seeds).returns[0]
         progress.advance(len(seeds))
     report(stage, seeds, returns)
     film(stage, agent, dream(1), seeds[0], config.video_steps)
@@ -106,14 +107,14 @@ def film(stage: Stage, agent: Agent, dream: World, seed: int, steps: int) -> Non
 @torch.inference_mode()
 def watch(world: World, agent: Agent, seed: int, steps: int) -> Iterator[list[np.ndarray]]:
     """What a world of one lane shows, step by step; the last picture stays."""
-    features, _ = world.reset(seed=seed)
+    world.begin([seed])
     for _ in range(steps):
-        shown = list(world.render() or ())
+        features, shown = world.features(), list(world.render() or ())
         if isinstance(world, RealWorld):
-            latent = torch.from_numpy(features[:, : agent.vae.sizes.latent_size])
-            shown.append(to_frames(agent.vae.decode(latent))[0].numpy())
+            latent = features[:, : agent.vae.sizes.latent_size]
+            shown.append(to_frames(agent.vae.decode(latent))[0].numpy(force=True))
         yield shown
-        features = world.step(agent.controller.act(torch.from_numpy(features)).numpy())[0]
+        world.advance(agent.controller.act(features))
 
 
 if __name__ == "__main__":

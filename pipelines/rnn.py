@@ -6,10 +6,11 @@ import numpy as np
 import pytorch_lightning as pl
 
 from pipelines.stage import Stage, main
-from pipelines.worlds import dreams, open_latents
+from pipelines.worlds import open_dreams, open_latents
 from world_models.collecting import random_policy
 from world_models.config import CollectConfig, DreamConfig, RNNConfig
 from world_models.data.store import EpisodeStore
+from world_models.execution import best_device
 from world_models.honesty import Still, disagreement, dreamed, stand_still
 from world_models.models.checkpoint import load_vae, save_rnn
 from world_models.models.mdnrnn import MDNRNN
@@ -44,7 +45,7 @@ def run(stage: Stage) -> None:
     rnn = module.rnn.eval().requires_grad_(False)
     save_rnn(stage.model("rnn"), rnn)
     stage.run.log_artifact(stage.model("rnn"))
-    metrics |= honesty(stage, rnn, latents)
+    metrics |= honesty(stage, rnn.to(best_device()), latents)
     stage.run.log_metrics({k: v for k, v in metrics.items() if k.startswith("honesty")})
     stage.write_metrics("rnn.json", metrics)
 
@@ -54,8 +55,9 @@ def honesty(stage: Stage, rnn: MDNRNN, latents: EpisodeStore) -> dict[str, float
     config, collecting = stage.section(DreamConfig), stage.section(CollectConfig)
     seeds = VALIDATE[: config.honesty_episodes]
     policies = [random_policy(stage.task, collecting, stage.params.seed, seed) for seed in seeds]
-    vae = load_vae(stage.model("vae")) if collecting.policy == "random-network" else None
-    dream = dreams(stage, latents, rnn, cell=False, vae=vae)(len(seeds))
+    sees = collecting.policy == "random-network"
+    vae = load_vae(stage.model("vae")).to(rnn.device) if sees else None
+    dream = open_dreams(stage, latents, rnn, cell=False, vae=vae)(len(seeds))
     with Progress("rnn, honesty", 2, "policies") as progress:
         collected = long_ones(dreamed(dream, policies, seeds), collecting.shortest)
         metrics = compare("collection", collected, played_in(latents))

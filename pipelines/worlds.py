@@ -23,7 +23,7 @@ def open_latents(stage: Stage, size: int) -> EpisodeStore:
     return store
 
 
-def dreams(
+def open_dreams(
     stage: Stage, latents: EpisodeStore, rnn: MDNRNN, cell: bool, vae: VAE | None = None
 ) -> Callable[[int], DreamWorld]:
     """Opens M's dreams at the task's temperature, each of a number of lanes.

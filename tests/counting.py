@@ -96,6 +96,8 @@ def read_frame(frame: np.ndarray) -> tuple[int, float, int]:
 class CountingVAE:
     """In V's place: the latent is what the frame says, known to within sigma."""
 
+    device = torch.device("cpu")
+
     def __init__(self, sigma: float = 0.0) -> None:
         self.sizes = VAESizes(3)
         self.logvar = 2 * float(np.log(max(sigma, 1e-20)))

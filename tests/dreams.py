@@ -43,3 +43,16 @@ def rewarding_dream(lanes: int, **more: object) -> DreamWorld:
     """A dream of that M."""
     starts = torch.zeros(3, 2, LATENT)  # N(0, 1)
     return DreamWorld(TASK, rewarding_rnn(), starts, lanes, 1.0, cell=False, **more)
+
+
+def dying_dream(lanes: int, **more: object) -> DreamWorld:
+    """The same, where a lane dies at a step that hangs on what it dreamed."""
+    world = rewarding_dream(lanes, **more)
+    world.rnn.lstm.weight_ih_l0[1 : HIDDEN * 4 : HIDDEN] = 3  # its second unit feels z
+    world.rnn.heads.weight[-1, 1] = 8
+    return world
+
+
+def pushed(features: torch.Tensor) -> torch.Tensor:
+    """A policy that always does the same."""
+    return torch.ones(len(features), 1)

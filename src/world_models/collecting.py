@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -145,11 +146,8 @@ def collect(jobs: Sequence[ShardJob], workers: int) -> Generator[list[int]]:
 def make_shard(job: ShardJob) -> list[int]:
     """Plays a shard's episodes and writes it. The shard depends on its job alone."""
     task = get_task(job.task)
-    lanes = open_lanes(task, len(job.seeds), job.config.simulator)
-    try:
+    with closing(open_lanes(task, len(job.seeds), job.config.simulator)) as lanes:
         episodes = _play(task, lanes, job)
-    finally:
-        lanes.close()
     write_shard(job.path, episodes, job.total)
     return [len(episode) for episode in episodes]
 

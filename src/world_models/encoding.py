@@ -24,8 +24,8 @@ def encode(store: EpisodeStore, vae: VAE, folder: Path, batch_size: int) -> Iter
 
 @torch.inference_mode()
 def _encode(episode: Episode, vae: VAE, batch_size: int) -> Episode:
-    frames = torch.from_numpy(episode.frames["frames"])
+    frames = torch.from_numpy(episode.frames["frames"]).to(vae.device)
     batches = [vae.encode(to_images(part)) for part in frames.split(batch_size)]
-    mu, logvar = (torch.cat(parts).numpy() for parts in zip(*batches, strict=True))
+    mu, logvar = (torch.cat(parts).numpy(force=True) for parts in zip(*batches, strict=True))
     latents: dict[str, np.ndarray] = {"mu": mu, "logvar": logvar}
     return Episode(episode.seed, episode.terminated, latents, episode.steps)

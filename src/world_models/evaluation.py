@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from world_models.evolution.fitness import score
-from world_models.execution import run_jobs
+from world_models.execution import best_device, run_jobs
 from world_models.models.checkpoint import load_controllers, load_rnn, load_vae
 from world_models.models.controller import Controllers
 from world_models.models.mdnrnn import MDNRNN
@@ -33,9 +33,10 @@ class Agent:
 
 def load_agent(task: Task, vae: Path, rnn: Path, controller: Path) -> Agent:
     """Reads V, M and C; raises CheckpointError where they are missing or don't fit together."""
-    v = load_vae(vae)
-    m = load_rnn(rnn, v.sizes.latent_size, task.action_size)
-    return Agent(v, m, load_controllers(controller, m))
+    device = best_device()
+    v = load_vae(vae).to(device)
+    m = load_rnn(rnn, v.sizes.latent_size, task.action_size).to(device)
+    return Agent(v, m, load_controllers(controller, m).to(device))
 
 
 def real_world(task: Task, lanes: Lanes, agent: Agent) -> RealWorld:

@@ -1,4 +1,6 @@
-"""Where work runs: in this process, or spread over local ones."""
+"""Where work runs: in this process, or spread over local ones; on which device."""
+
+from __future__ import annotations
 
 import multiprocessing
 import os
@@ -8,12 +10,22 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from world_models.errors import WorldModelsError
 
+if TYPE_CHECKING:
+    import torch
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one, or else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def run_jobs(

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from world_models.collecting import RandomPolicy
 from world_models.config import Simulator
 from world_models.task import FRAME_SIZE, Task
 from world_models.worlds.dream import DreamWorld
-from world_models.worlds.rollout import Played, play, play_blind
+from world_models.worlds.rollout import Played, joined, play, play_blind
 
 LANES = 20
 """Games open at a time."""
@@ -19,10 +21,10 @@ NO_FRAME = np.zeros((FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
 def dreamed(dream: DreamWorld, policies: Sequence[RandomPolicy], seeds: Sequence[int]) -> Played:
     """One episode of each policy in the dream, one policy a lane."""
 
-    def act(features: np.ndarray) -> np.ndarray:
+    def act(features: Tensor) -> Tensor:
         frames = dream.render() or [NO_FRAME] * dream.num_envs
         chosen = [policy.act(frame) for policy, frame in zip(policies, frames, strict=True)]
-        return np.asarray(chosen, np.float32)
+        return torch.from_numpy(np.asarray(chosen, np.float32)).to(features.device)
 
     return play(dream, act, seeds)
 
@@ -38,7 +40,7 @@ def stand_still(task: Task, simulator: Simulator, seeds: Sequence[int]) -> Playe
     for start in range(0, len(seeds), LANES):
         some = seeds[start : start + LANES]
         played.append(play_blind(task, simulator, nothing, some))
-    return Played(*(np.concatenate(figure) for figure in zip(*played, strict=True)))
+    return joined(played)
 
 
 class Still:

@@ -1,11 +1,18 @@
 """Controllers x seeds to returns."""
 
+import os
+import signal
+import threading
+import time
+from contextlib import closing
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from tests.dreams import HIDDEN, LATENT, STEPS, rewarding_dream
-from world_models.evolution.fitness import score
+from tests.dreams import HIDDEN, LATENT, STEPS, dying_dream, rewarding_dream
+from world_models.evolution.fitness import Arena, score
 from world_models.models.controller import Controllers, ControllerSizes
 
 SIZES = ControllerSizes(LATENT + HIDDEN, 1, bias=True, cell=False)
@@ -35,3 +42,63 @@ def test_controllers_share_their_seeds_and_do_not_feel_each_other():
         assert alone.returns[0, 0] == pytest.approx(together.returns[i, 1], abs=1e-4)
     twins = score(rewarding_dream(4), Controllers(SIZES, candidates[[0, 0]]), [4, 7])
     np.testing.assert_allclose(twins.returns[0], twins.returns[1], atol=1e-5)
+
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+
+
+@pytest.mark.parametrize("lanes", [2, 5, 6, 12])
+def test_an_arena_plays_what_one_world_plays_however_few_its_lanes(lanes, two_cores):
+    torch.manual_seed(0)
+    candidates = Controllers(SIZES, torch.randn(3, SIZES.parameter_count))
+    expected = score(dying_dream(6), candidates, [4, 7])
+    with closing(Arena(dying_dream, lanes, CPU)) as arena:
+        for _ in range(2):  # its worlds can be played in again
+            played = arena.score(candidates, [4, 7])
+            np.testing.assert_array_equal(played.lengths, expected.lengths)
+            np.testing.assert_allclose(played.returns, expected.returns, rtol=1e-4)
+
+
+def test_an_arena_leaves_torchs_threads_as_they_were():
+    before = torch.get_num_threads()
+    with closing(Arena(rewarding_dream, 4, CPU)) as arena:
+        arena.score(constant(0.5), [1, 2, 3])
+    assert torch.get_num_threads() == before
+
+
+def test_an_arena_that_is_interrupted_ends_at_once(two_cores):
+    def endless(lanes):
+        world = rewarding_dream(lanes)
+        world.task = replace(world.task, time_limit=10**9)
+        return world
+
+    def interrupt():
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with closing(Arena(endless, 4, CPU)) as arena:
+        threading.Thread(target=interrupt).start()
+        with pytest.raises(KeyboardInterrupt):
+            arena.score(constant(0.5), [1, 2, 3, 4])
+
+
+def test_an_arena_closes_its_worlds_also_those_it_opened_before_one_failed(two_cores):
+    closed = []
+
+    def open_world(lanes):
+        if opened:
+            raise OSError("no room")
+        world = rewarding_dream(lanes)
+        world.close = lambda: closed.append(world)
+        opened.append(world)
+        return world
+
+    opened = []
+    with pytest.raises(OSError, match="no room"):
+        Arena(open_world, 4, CPU)
+    assert closed == opened

@@ -6,7 +6,7 @@ import torch
 
 from tests.configs import smoke
 from tests.dreams import HIDDEN, LATENT, STEPS, rewarding_dream
-from world_models.evolution.fitness import score
+from world_models.evolution.fitness import Arena, score
 from world_models.evolution.search import Validation, evolve, generation_seeds, validation_seeds
 from world_models.models.controller import ControllerSizes
 from world_models.seeds import EVOLVE, VALIDATE
@@ -31,8 +31,9 @@ def search(seed=1, centre=None):
     def validate(mean):
         return Validation(score(judge, mean, seeds), score(judge, mean, seeds))
 
-    world = rewarding_dream(CONFIG.population * CONFIG.episodes)
-    return list(evolve(world, validate, SIZES, CONFIG, seed, centre))
+    lanes = CONFIG.population * CONFIG.episodes
+    arena = Arena(rewarding_dream, lanes, torch.device("cpu"))
+    return list(evolve(arena, validate, SIZES, CONFIG, seed, centre))
 
 
 @pytest.fixture(scope="module")

@@ -10,22 +10,22 @@ from world_models.models.mdn import Mixture, heat, negative_log_likelihood, samp
 
 
 def a_mixture(*shape, mixtures=5, seed=0):
+    """Mixtures for dimensions of this shape (..., z)."""
     torch.manual_seed(seed)
-    logits, mu, log_sigma = torch.randn(3, *shape, mixtures).double().unbind()
+    logits, mu, log_sigma = torch.randn(3, *shape[:-1], mixtures, shape[-1]).double().unbind()
     return Mixture(logits, 2 * mu, 0.5 * log_sigma)
 
 
 def distribution(mixture):
     """The same mixture as torch.distributions has it, one for each dimension."""
-    return MixtureSameFamily(
-        Categorical(logits=mixture.logits), Normal(mixture.mu, mixture.log_sigma.exp())
-    )
+    logits, mu, log_sigma = (part.mT for part in mixture)
+    return MixtureSameFamily(Categorical(logits=logits), Normal(mu, log_sigma.exp()))
 
 
 def drawn(mixture, count, seed=1):
-    """Samples of a mixture of one step (z, K): (count, z)."""
+    """Samples of a mixture of one step (K, z): (count, z)."""
     generator = torch.Generator().manual_seed(seed)
-    size = mixture.mu.shape[0]
+    size = mixture.mu.shape[1]
     uniform = torch.rand(count, size, generator=generator, dtype=torch.float64)
     normal = torch.randn(count, size, generator=generator, dtype=torch.float64)
     return sample(Mixture(*(part.expand(count, -1, -1) for part in mixture)), uniform, normal)
@@ -39,7 +39,7 @@ def test_likelihood_is_that_of_torch_distributions():
 
 
 def test_likelihood_is_finite_far_away_and_negative_for_a_narrow_hit():
-    mixture = Mixture(torch.zeros(1, 2), torch.zeros(1, 2), torch.full((1, 2), -5.0))
+    mixture = Mixture(torch.zeros(2, 1), torch.zeros(2, 1), torch.full((2, 1), -5.0))
     far = negative_log_likelihood(mixture, torch.tensor([50.0]))
     assert torch.isfinite(far).all()
     hit = negative_log_likelihood(mixture, torch.tensor([0.0]))
@@ -51,7 +51,7 @@ def test_each_dimension_has_weights_of_its_own():
     latent = torch.zeros(1, 2).double()
     before = negative_log_likelihood(mixture, latent)
     logits = mixture.logits.clone()
-    logits[:, 1] += torch.tensor([5.0, 0, 0, 0, 0])
+    logits[:, 0, 1] += 5
     after = negative_log_likelihood(mixture._replace(logits=logits), latent)
     assert after[0, 0] == before[0, 0]
     assert after[0, 1] != before[0, 1]
@@ -60,17 +60,17 @@ def test_each_dimension_has_weights_of_its_own():
 def test_a_mixture_is_read_from_ms_outputs_without_mixing_dimensions():
     outputs = torch.arange(2 * 3 * 4 * 3).reshape(2, 36)
     mixture = split_mixture(outputs, mixtures=4)
-    parts = torch.stack(tuple(mixture), dim=-1)
+    parts = torch.stack(tuple(mixture), dim=1)
     assert parts.shape == (2, 3, 4, 3)
     torch.testing.assert_close(parts.flatten(1), outputs)
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.7, 1.15, 3.0])
 def test_temperature_changes_weights_and_spread_as_in_the_closed_form(temperature):
-    mixture = a_mixture(4)
+    mixture = a_mixture(2, 4)
     hot = heat(mixture, temperature)
-    powered = mixture.logits.softmax(-1) ** (1 / temperature)
-    torch.testing.assert_close(hot.logits.softmax(-1), powered / powered.sum(-1, keepdim=True))
+    powered = mixture.logits.softmax(-2) ** (1 / temperature)
+    torch.testing.assert_close(hot.logits.softmax(-2), powered / powered.sum(-2, keepdim=True))
     torch.testing.assert_close(hot.log_sigma.exp(), mixture.log_sigma.exp() * temperature**0.5)
     torch.testing.assert_close(hot.mu, mixture.mu)
 
@@ -98,9 +98,9 @@ def test_samples_follow_the_mixtures_cdf_and_moments():
 def test_samples_get_hotter_as_the_closed_form_says(temperature):
     # Two components far apart, so that a sample tells which one it came from.
     mixture = Mixture(
-        torch.tensor([[0.0, 1.0]]).double(),
-        torch.tensor([[-50.0, 50.0]]).double(),
-        torch.tensor([[0.0, math.log(2.0)]]).double(),
+        torch.tensor([[0.0], [1.0]]).double(),
+        torch.tensor([[-50.0], [50.0]]).double(),
+        torch.tensor([[0.0], [math.log(2.0)]]).double(),
     )
     samples = drawn(heat(mixture, temperature), 20_000)[:, 0]
     right = samples > 0
@@ -112,9 +112,9 @@ def test_samples_get_hotter_as_the_closed_form_says(temperature):
 
 def test_a_uniform_number_picks_the_component_whose_share_it_falls_in():
     mixture = Mixture(
-        torch.tensor([0.2, 0.5, 0.3]).log().expand(4, 1, 3),
-        torch.tensor([1.0, 2.0, 3.0]).expand(4, 1, 3),
-        torch.zeros(4, 1, 3),
+        torch.tensor([[0.2], [0.5], [0.3]]).log().expand(4, 3, 1),
+        torch.tensor([[1.0], [2.0], [3.0]]).expand(4, 3, 1),
+        torch.zeros(4, 3, 1),
     )
     uniform = torch.tensor([[0.1], [0.25], [0.69], [0.9999999]])
     picked = sample(mixture, uniform, torch.zeros(4, 1))

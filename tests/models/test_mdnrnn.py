@@ -102,7 +102,7 @@ def test_the_restart_flag_is_an_input_only_where_it_is_asked_for():
 def test_predictions_have_the_shapes_of_their_heads():
     rnn = MDNRNN(SMALL)
     prediction = rnn.predict(torch.randn(5, 1, 8))
-    assert all(part.shape == (5, 1, 4, 3) for part in prediction.mixture)
+    assert all(part.shape == (5, 1, 3, 4) for part in prediction.mixture)
     assert prediction.reward.shape == prediction.done_logit.shape == (5, 1)
     bare = MDNRNN(MDNRNNSizes(4, 2, 8, 3, False, reward_head=False, done_head=False))
     assert bare.predict(torch.randn(1, 8))[1:] == (None, None)

@@ -123,7 +123,7 @@ def test_a_stage_depends_on_no_code_that_it_does_not_use(stages, imported, name)
 def test_a_stage_tracks_the_parameters_that_change_its_results(stages, name):
     kinds = {kind.__name__: section for section, kind in STAGES.items()}
     text = (ROOT / f"pipelines/{name}.py").read_text()
-    if "from pipelines.worlds import dreams" in text:
+    if "from pipelines.worlds import open_dreams" in text:
         text += (ROOT / "pipelines/worlds.py").read_text()
     read = {kinds[kind] for kind in re.findall(r"section\((\w+)\)", text)}
     assert ("seed" in stages[name]["params"]) == ("params.seed" in text)

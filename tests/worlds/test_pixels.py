@@ -201,6 +201,19 @@ def test_the_working_directory_stays_as_it_was(opened, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("simulator", ["gymnasium", "envpool"])
+def test_lanes_without_a_seed_rest(opened, simulator):
+    task = get_task("carracing")
+    lanes, two = opened(task, 3, simulator), opened(task, 2, simulator)
+    lanes.reset([1, 2, 3])
+    np.testing.assert_array_equal(lanes.reset([4, 5]), two.reset([4, 5]))
+    index, actions = np.arange(2), np.zeros((2, 3), np.float32)
+    for here, there in zip(lanes.step(index, actions), two.step(index, actions), strict=True):
+        np.testing.assert_array_equal(here, there)
+    with pytest.raises(ValueError, match=r"lanes \[2\] have finished"):
+        lanes.step(np.array([2]), actions[:1])
+
+
 def test_closing_twice_is_fine(opened):
     for simulator in ("gymnasium", "envpool"):
         lanes = opened(get_task("carracing"), 1, simulator)
@@ -210,7 +223,7 @@ def test_closing_twice_is_fine(opened):
 
 def test_mistakes_are_one_clear_line(opened):
     pendulum = get_task("pendulum")
-    with pytest.raises(ValueError, match="2 lanes need 2 seeds, not 3"):
+    with pytest.raises(ValueError, match="3 seeds for 2 lanes"):
         opened(pendulum, 2).reset([1, 2, 3])
     with pytest.raises(ValueError, match="task 'pendulum' has no EnvPool version"):
         EnvPoolLanes(pendulum, 1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.counting import COUNTING, TIME_LIMIT, CountingVAE, expected_length, reward_of
-from tests.dreams import STEPS, rewarding_dream
+from tests.dreams import STEPS, dying_dream, pushed, rewarding_dream
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.worlds.pixels import GymnasiumLanes
 from world_models.worlds.real import RealWorld
@@ -26,7 +26,7 @@ def test_an_episode_is_played_to_its_end_in_each_lane_of_the_real_world():
 
     def act(features):
         shown.append(features[:, 0].round().tolist())
-        return np.zeros((len(SEEDS), 1), np.float32)
+        return torch.zeros(len(SEEDS), 1)
 
     try:
         played = play(RealWorld(COUNTING, lanes, CountingVAE(), rnn, cell=False), act, SEEDS)
@@ -40,9 +40,29 @@ def test_an_episode_is_played_to_its_end_in_each_lane_of_the_real_world():
 
 
 def test_an_episode_is_played_to_its_end_in_each_lane_of_a_dream():
-    played = play(rewarding_dream(3), lambda features: np.ones((3, 1), np.float32), [1, 2, 3])
+    played = play(rewarding_dream(3), lambda features: torch.ones(3, 1), [1, 2, 3])
     assert played.lengths.tolist() == [STEPS] * 3
     assert played.returns == pytest.approx(STEPS * np.tanh(np.tanh(1)), rel=1e-5)
+
+
+def test_lanes_without_a_seed_rest():
+    one, all_ = (play(rewarding_dream(3), pushed, seeds) for seeds in ([4], [4, 5, 6]))
+    assert one.lengths.tolist() == [STEPS]
+    assert one.returns == pytest.approx(all_.returns[:1])
+
+
+def test_a_world_that_always_steps_every_lane_plays_the_same():
+    """As on a GPU, where nothing may wait for the device."""
+
+    def played(unbroken):
+        world = dying_dream(6)
+        world.unbroken = unbroken
+        return play(world, pushed, range(1, 6), repeatable=True)
+
+    waiting, unbroken = played(False), played(True)
+    assert len(set(waiting.lengths.tolist())) > 1
+    np.testing.assert_array_equal(unbroken.lengths, waiting.lengths)
+    np.testing.assert_allclose(unbroken.returns, waiting.returns, rtol=1e-5)
 
 
 def test_unseeing_play_has_the_games_returns_and_leaves_finished_lanes_alone():

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from world_models.files import made_whole
 
 CHUNK = 100
 """Frames or steps a chunk: what is decompressed at a time."""
+OPEN_SHARDS = 64
+"""Kept open at a time: opening one takes as long as reading hundreds of frames."""
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The date of every zip entry, so that equal episodes make equal bytes."""
 
@@ -115,6 +118,7 @@ class EpisodeStore:
         attributes = {shard: _attributes(shard) for shard in self.shards}
         self._require_all(attributes)
         self._episodes = [at for shard in self.shards for at in _contents(shard, attributes[shard])]
+        self._open = lru_cache(OPEN_SHARDS)(_open)
 
     def _require_all(self, attributes: Mapping[Path, Mapping[str, Any]]) -> None:
         total = attributes[self.shards[0]]["shards"]
@@ -138,15 +142,16 @@ class EpisodeStore:
         """Rows start to stop of an episode's array of frames."""
         stop = at.length + 1 if stop is None else stop
         first = at.start + at.index
-        with _opened(at.shard) as group:
-            array = group[f"frames/{name}"]
+        with _damage_named(at.shard):
+            array = self._open(at.shard)[f"frames/{name}"]
             assert isinstance(array, zarr.Array)
             return np.asarray(array[first + start : first + stop])
 
     def read(self, at: EpisodeAt) -> Episode:
         """The whole episode."""
         first = at.start + at.index
-        with _opened(at.shard) as group:
+        with _damage_named(at.shard):
+            group = self._open(at.shard)
             return Episode(
                 at.seed,
                 at.terminated,
@@ -172,9 +177,9 @@ def _contents(shard: Path, attributes: Mapping[str, Any]) -> list[EpisodeAt]:
 
 
 def _attributes(shard: Path) -> dict[str, Any]:
-    with _opened(shard) as group:
+    with _damage_named(shard):
         _check_names(shard)
-        attributes: dict[str, Any] = group.attrs.asdict()
+        attributes: dict[str, Any] = _open(shard).attrs.asdict()
         return {key: attributes[key] for key in ("shards", "seeds", "terminated", "lengths")}
 
 
@@ -188,12 +193,16 @@ def _check_names(shard: Path) -> None:
             file.open(entry).close()
 
 
+def _open(shard: Path) -> zarr.Group:
+    """The shard's group, whose file is closed when nobody holds it any more."""
+    zipfile.ZipFile(shard).close()  # a ZipStore of a file that is no zip can't be closed
+    return zarr.open_group(ZipStore(shard, mode="r"), mode="r")
+
+
 @contextmanager
-def _opened(shard: Path) -> Iterator[zarr.Group]:
+def _damage_named(shard: Path) -> Iterator[None]:
     try:
-        zipfile.ZipFile(shard).close()  # a ZipStore of a file that is no zip can't be closed
-        with ZipStore(shard, mode="r") as store:
-            yield zarr.open_group(store, mode="r")
+        yield
     except _DAMAGE as error:
         what = f"damaged ({error})" if shard.exists() else "missing"
         raise StoreError(f"{shard}: {what}; {_shard_remedy(shard)}") from error

@@ -14,17 +14,17 @@ EPISODES = 20
 
 @torch.inference_mode()
 def feature_mean(store: EpisodeStore, task: Task, rnn: MDNRNN, cell: bool) -> Tensor:
-    """Mean of [z, h], or of [z, h, c], over steps of the data set: (F,)."""
+    """Mean of [z, h], or of [z, h, c], over steps of the data set: (F,), on the CPU."""
     episodes = store.episodes()
     some = episodes[:: -(-len(episodes) // EPISODES)]
-    return torch.cat([_features(store.read(at), task, rnn, cell) for at in some]).mean(dim=0)
+    return torch.cat([_features(store.read(at), task, rnn, cell) for at in some]).mean(dim=0).cpu()
 
 
 def _features(episode: Episode, task: Task, rnn: MDNRNN, cell: bool) -> Tensor:
     """What C would have seen at each step: z's mean and M's state before it (T, F)."""
-    latents = torch.from_numpy(episode.frames["mu"])
-    actions = task.to_model(torch.from_numpy(episode.steps["actions"]))
-    state, first = rnn.initial_state(1), torch.ones(1, dtype=torch.bool)
+    latents = torch.from_numpy(episode.frames["mu"]).to(rnn.device)
+    actions = task.to_model(torch.from_numpy(episode.steps["actions"]).to(rnn.device))
+    state, first = rnn.initial_state(1), torch.ones(1, dtype=torch.bool, device=rnn.device)
     seen = []
     for latent, action in zip(latents.split(1), actions.split(1), strict=False):
         seen.append(torch.cat([latent, state.hidden] + [state.cell] * cell, dim=1))

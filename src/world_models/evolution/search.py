@@ -10,12 +10,11 @@ from torch import Tensor
 
 from world_models.config import ControllerConfig
 from world_models.evolution.centre import decentre
-from world_models.evolution.fitness import score
+from world_models.evolution.fitness import Arena
 from world_models.evolution.strategy import CMAES
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.seeds import EVOLVE, VALIDATE
 from world_models.worlds.rollout import Played
-from world_models.worlds.world import World
 
 
 class Validation(NamedTuple):
@@ -48,14 +47,14 @@ class Generation:
 
 
 def evolve(
-    world: World,
+    arena: Arena,
     validate: Callable[[Controllers], Validation],
     sizes: ControllerSizes,
     config: ControllerConfig,
     seed: int,
     centre: Tensor | None = None,
 ) -> Iterator[Generation]:
-    """Evolves C in a world of population x episodes lanes, a generation at a time.
+    """Evolves C in an arena, a generation at a time.
 
     Each generation plays on seeds of its own, the same for all its candidates. The mean is tried
     by `validate` every few generations and after the last. With a `centre` (F,), the search goes
@@ -64,8 +63,7 @@ def evolve(
     strategy = CMAES(sizes.parameter_count, config.population, config.sigma, config.diagonal, seed)
     for number in range(1, config.generations + 1):
         candidates = strategy.ask()
-        played = score(
-            world,
+        played = arena.score(
             _controllers(sizes, candidates, centre),
             generation_seeds(config.episodes, seed, number),
         )

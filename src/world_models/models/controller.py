@@ -38,6 +38,14 @@ class Controllers:
     def __len__(self) -> int:
         return self.parameters.shape[0]
 
+    def at(self, index: Tensor) -> "Controllers":
+        """Some of them, in this order: index (n,)."""
+        return Controllers(self.sizes, self.parameters[index])
+
+    def to(self, device: torch.device) -> "Controllers":
+        """The same on another device."""
+        return Controllers(self.sizes, self.parameters.to(device))
+
     def act(self, features: Tensor) -> Tensor:
         """Features (P * S, F), S lanes for each controller in turn, to actions (P * S, A)."""
         grouped = features.unflatten(0, (len(self), -1))

@@ -71,6 +71,11 @@ class MDNRNN(nn.Module):
         size = self.sizes.hidden_size
         self.lstm.get_parameter("bias_ih_l0")[size : 2 * size] += 1
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.heads.weight.device
+
     def initial_state(self, count: int) -> State:
         """The state before an episode: zeros, (count, hidden_size)."""
         zeros = self.heads.weight.new_zeros(count, self.sizes.hidden_size)
@@ -102,7 +107,7 @@ class MDNRNN(nn.Module):
             )
             hiddens.append(hidden)
             state = State(last.squeeze(0), cell.squeeze(0))
-        return torch.cat(hiddens), state
+        return torch.cat(hiddens) if len(hiddens) > 1 else hiddens[0], state
 
     def step(self, latent: Tensor, action: Tensor, restart: Tensor, state: State) -> State:
         """Moves the state by one step: `advance` for (N, z), (N, a) and (N,)."""

@@ -62,6 +62,11 @@ class VAE(nn.Module):
             nn.Sigmoid(),
         )
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return self.mu.weight.device
+
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images (N, 3, 64, 64) in [0, 1] to mu and log sigma^2 of z's posterior, (N, z) each."""
         features = self.encoder(images)

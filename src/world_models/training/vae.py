@@ -49,7 +49,7 @@ class VAETraining(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, as in the paper."""
-        return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
+        return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate, fused=True)
 
 
 class FrameData(pl.LightningDataModule):

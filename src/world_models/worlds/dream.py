@@ -44,7 +44,8 @@ class DreamWorld(World):
             autoreset_mode: Gymnasium's; what happens to lanes that have finished.
         """
         super().__init__(task, rnn, count, cell)
-        self.starts, self.temperature, self.vae = starts, temperature, vae
+        self.starts, self.temperature, self.vae = starts.to(self.device), temperature, vae
+        self.unbroken = self.device.type != "cpu"
         self.render_mode = None if vae is None else "rgb_array"
         self.autoreset_mode = autoreset_mode
         self.metadata = {
@@ -74,7 +75,7 @@ class DreamWorld(World):
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """A lane that had finished begins anew instead of acting; the others step."""
-        ended = self.finished.numpy()
+        ended = self.finished.numpy(force=True)
         observations, rewards, terminated, truncated, infos = super().step(actions)
         if ended.any():
             observations = self._restart_lanes(ended)
@@ -84,31 +85,30 @@ class DreamWorld(World):
     @torch.inference_mode()
     def _restart_lanes(self, ended: np.ndarray) -> np.ndarray:
         """New episodes out of the lanes' own streams of noise."""
-        lanes = torch.from_numpy(np.flatnonzero(ended))
-        self._begin_episodes(lanes, [])
-        return self._features()
+        self._begin_episodes(torch.from_numpy(np.flatnonzero(ended)).to(self.device), [])
+        return self._observation()
 
     def _begin(self, lanes: Tensor, seeds: Sequence[int]) -> Tensor:
         which = (self.noise.uniform(lanes, 1).flatten() * len(self.starts)).long()
         mu, logvar = self.starts[which].unbind(1)
         return sample_latent(mu, logvar, self.noise.normal(lanes, mu.shape[1]))
 
-    def _outcome(self, lanes: Tensor, actions: Tensor, state: State) -> Outcome:
+    def _outcome(self, lanes: Tensor, actions: Tensor, state: State, steps: Tensor) -> Outcome:
         prediction = self.rnn.predict(state.hidden)
         mixture = heat(prediction.mixture, self.temperature)
         size = self.rnn.sizes.latent_size
         latent = sample(mixture, self.noise.uniform(lanes, size), self.noise.normal(lanes, size))
-        ones = torch.ones(len(lanes))
+        ones = torch.ones(len(lanes), device=self.device)
         reward = ones if prediction.reward is None else prediction.reward
         logit = -ones if prediction.done_logit is None else prediction.done_logit
-        return Outcome(latent, reward, logit > 0, self._steps[lanes] + 1 >= self.task.time_limit)
+        return Outcome(latent, reward, logit > 0, steps >= self.task.time_limit)
 
     @torch.inference_mode()
     def render(self) -> tuple[np.ndarray, ...] | None:
         """What each lane dreams, drawn by V: frames (64, 64, 3) of bytes."""
         if self.vae is None:
             return None
-        return tuple(to_frames(self.vae.decode(self._latent)).numpy())
+        return tuple(to_frames(self.vae.decode(self._now.latent)).numpy(force=True))
 
 
 def first_latents(latents: EpisodeStore, count: int) -> Tensor:

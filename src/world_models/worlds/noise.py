@@ -60,6 +60,6 @@ def _shift(x: Tensor, by: int) -> Tensor:
 
 def _unit(words: Tensor, low: int) -> Tensor:
     """The 24 bits of each word from bit `low` on, as a number in (0, 1)."""
-    bits = _shift(words, low) & ((1 << _BITS) - 1)
+    bits = (words >> low) & ((1 << _BITS) - 1)
     # The highest number would be rounded up to one.
     return ((bits.float() + 0.5) * 2.0**-_BITS).clamp(max=1 - 2.0**-_BITS)

@@ -32,10 +32,10 @@ class Lanes(Protocol):
     """Number of lanes."""
 
     def reset(self, seeds: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Start a fresh episode in every lane, lane i from seeds[i], in [0, 2^31).
+        """Start a fresh episode in the first lanes, lane i from seeds[i], in [0, 2^31).
 
-        Equal seeds give equal episodes. Returns the first frames, (count, 64, 64, 3) uint8.
-        Raises ValueError unless there is one seed a lane.
+        Lanes beyond the seeds have finished. Equal seeds give equal episodes. Returns the first
+        frames, (len(seeds), 64, 64, 3) uint8. Raises ValueError where there are too many seeds.
         """
 
     def step(self, lanes: np.ndarray, actions: np.ndarray) -> Transitions:
@@ -50,15 +50,18 @@ class Lanes(Protocol):
         """Stop the games. May be called twice."""
 
 
-def open_lanes(task: Task, count: int, simulator: Simulator = "gymnasium") -> Lanes:
+def open_lanes(
+    task: Task, count: int, simulator: Simulator = "gymnasium", threads: int | None = None
+) -> Lanes:
     """Open `count` lanes of a task in its official environment or in EnvPool's fast copy.
 
-    Raises ConfigError for a simulator that is unknown or does not have the task.
+    `threads` (default: one a core) step them. Raises ConfigError for a simulator that is unknown
+    or does not have the task.
     """
     if simulator == "gymnasium":
-        return GymnasiumLanes(task, count)
+        return GymnasiumLanes(task, count, threads)
     if simulator == "envpool":
-        return EnvPoolLanes(task, count)
+        return EnvPoolLanes(task, count, threads)
     raise ConfigError(f"unknown simulator {simulator!r}; known simulators: envpool, gymnasium")
 
 
@@ -90,11 +93,14 @@ class GymnasiumLanes:
             raise
 
     def reset(self, seeds: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Start a fresh episode in every lane; see `Lanes.reset`."""
-        seeds = _one_a_lane(seeds, self.count)
-        (self._frames,) = self._in_parts(self._reset_part, np.arange(self.count), seeds)
-        self._finished[:] = False
-        return self._frames.copy()
+        """Start fresh episodes; see `Lanes.reset`."""
+        seeds = _at_most(seeds, self.count)
+        started = np.arange(len(seeds))
+        (frames,) = self._in_parts(self._reset_part, started, seeds)
+        self._frames[started] = frames
+        self._finished[:] = True
+        self._finished[started] = False
+        return frames
 
     def step(self, lanes: np.ndarray, actions: np.ndarray) -> Transitions:
         """Step some lanes; see `Lanes.step`.
@@ -186,13 +192,15 @@ class EnvPoolLanes:
         self._pool: Any = None
 
     def reset(self, seeds: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Start a fresh episode in every lane; see `Lanes.reset`."""
+        """Start fresh episodes; see `Lanes.reset`."""
         # A pool's seeds are fixed when it is made, so fresh episodes need a fresh pool.
         self._pool = None  # the old pool goes first, with its threads and memory
-        self._pool = self._make_pool(_one_a_lane(seeds, self.count).tolist())
+        self._pool = self._make_pool(_at_most(seeds, self.count).tolist())
         observations, info = self._pool.reset()
-        self._finished[:] = False
-        return to_frames(observations[self._places(info, np.arange(self.count))], self.task.crop)
+        started = np.arange(len(seeds))
+        self._finished[:] = True
+        self._finished[started] = False
+        return to_frames(observations[self._places(info, started)], self.task.crop)
 
     def step(self, lanes: np.ndarray, actions: np.ndarray) -> Transitions:
         """Step some lanes; see `Lanes.step`."""
@@ -215,8 +223,8 @@ class EnvPoolLanes:
         return envpool.make(
             self._envpool_id,
             env_type="gymnasium",
-            num_envs=self.count,
-            num_threads=self._threads,
+            num_envs=len(seeds),
+            num_threads=min(len(seeds), self._threads),
             seed=seeds,
             max_episode_steps=self.task.time_limit,
         )
@@ -241,9 +249,9 @@ def _open_game(task: Task) -> gymnasium.Env[Any, Any]:
     return game
 
 
-def _one_a_lane(seeds: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
-    if len(seeds) != count:
-        raise ValueError(f"{count} lanes need {count} seeds, not {len(seeds)}")
+def _at_most(seeds: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
+    if len(seeds) > count:
+        raise ValueError(f"{len(seeds)} seeds for {count} lanes")
     return np.asarray(seeds, np.int64)
 
 

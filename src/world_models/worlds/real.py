@@ -40,7 +40,7 @@ class RealWorld(World):
         self.render_mode = "rgb_array"
         self.lanes, self.vae, self.sampled, self.patience = lanes, vae, sampled, patience
         self.frames = np.zeros((lanes.count, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-        self._last_reward = torch.zeros(lanes.count, dtype=torch.int64)
+        self._last_reward = torch.zeros(lanes.count, dtype=torch.int64, device=self.device)
 
     def reset(
         self,
@@ -54,28 +54,23 @@ class RealWorld(World):
         return super().reset(seed=seed)
 
     def _begin(self, lanes: Tensor, seeds: Sequence[int]) -> Tensor:
-        self.frames = self.lanes.reset(seeds).copy()
+        shown = self.lanes.reset(seeds)
+        self.frames[: len(seeds)] = shown
         self._last_reward[:] = 0
-        return self._encode(lanes, self.frames)
+        return self._encode(lanes, shown)
 
-    def _outcome(self, lanes: Tensor, actions: Tensor, state: State) -> Outcome:
-        index = lanes.numpy()
-        frames, rewards, terminated, truncated = self.lanes.step(index, actions.numpy())
+    def _outcome(self, lanes: Tensor, actions: Tensor, state: State, steps: Tensor) -> Outcome:
+        index = lanes.numpy(force=True)
+        frames, *results = self.lanes.step(index, actions.numpy(force=True))
         self.frames[index] = frames
-        reward = torch.from_numpy(rewards)
-        taken = self._steps[lanes] + 1
-        self._last_reward[lanes[reward > 0]] = taken[reward > 0]
-        idle = taken - self._last_reward[lanes]
-        given_up = (idle >= self.patience) & (self.patience > 0)
-        return Outcome(
-            self._encode(lanes, frames),
-            reward,
-            torch.from_numpy(terminated),
-            torch.from_numpy(truncated) | given_up,
-        )
+        reward, terminated, truncated = (torch.from_numpy(r).to(self.device) for r in results)
+        self._last_reward[lanes] = torch.where(reward > 0, steps, self._last_reward[lanes])
+        given_up = (steps - self._last_reward[lanes] >= self.patience) & (self.patience > 0)
+        return Outcome(self._encode(lanes, frames), reward, terminated, truncated | given_up)
 
     def _encode(self, lanes: Tensor, frames: np.ndarray) -> Tensor:
-        mu, logvar = self.vae.encode(to_images(torch.from_numpy(frames)))
+        images = to_images(torch.from_numpy(frames).to(self.device))
+        mu, logvar = self.vae.encode(images)
         if not self.sampled:
             return mu
         return sample_latent(mu, logvar, self.noise.normal(lanes, mu.shape[1]))

@@ -5,14 +5,18 @@ from contextlib import closing
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from world_models.config import Simulator
 from world_models.task import Task
 from world_models.worlds.pixels import open_lanes
 from world_models.worlds.world import World
 
-Policy = Callable[[np.ndarray], np.ndarray]
-"""Features (lanes, F) to actions (lanes, a) in [-1, 1]."""
+Policy = Callable[[Tensor], Tensor]
+"""Features (lanes, F) to actions (lanes, a) in [-1, 1], on the world's device."""
+STRIDE = 16
+"""Steps between two looks at whether anybody still plays, where a look waits for the device."""
 
 
 class Played(NamedTuple):
@@ -24,18 +28,48 @@ class Played(NamedTuple):
     """Steps (lanes,)."""
 
 
-def play(world: World, policy: Policy, seeds: Sequence[int]) -> Played:
-    """Plays one episode in each lane, lane i from seeds[i], until the last one ends."""
-    features, _ = world.reset(seed=seeds)
-    returns = np.zeros(world.num_envs)
-    lengths = np.zeros(world.num_envs, np.int64)
-    playing = np.ones(world.num_envs, bool)
-    while playing.any():
-        features, rewards, terminated, truncated, _ = world.step(policy(features))
-        returns += rewards * playing
-        lengths += playing
-        playing &= ~(terminated | truncated)
-    return Played(returns, lengths)
+@torch.inference_mode()
+def play(world: World, policy: Policy, seeds: Sequence[int], repeatable: bool = False) -> Played:
+    """Plays one episode a seed, lane i from seeds[i], until the last one ends.
+
+    A `repeatable` policy is a function of its features alone, all in tensors.
+    """
+    returns = torch.zeros(world.num_envs, dtype=torch.float64, device=world.device)
+
+    def step() -> None:
+        returns.add_(world.advance(policy(world.features())))
+
+    if repeatable and world.unbroken and world.device.type == "cuda":
+        step = captured(step)
+    world.begin(seeds)
+    returns.zero_()
+    while not world.finished.all():
+        for _ in range(STRIDE if world.unbroken else 1):
+            step()
+    played = returns, world.steps
+    return Played(*(figure[: len(seeds)].numpy(force=True).copy() for figure in played))
+
+
+def joined(played: Sequence[Played]) -> Played:
+    """The episodes of several, one after the other."""
+    return Played(*(np.concatenate(figure) for figure in zip(*played, strict=True)))
+
+
+def captured(step: Callable[[], None]) -> Callable[[], None]:
+    """A step as a CUDA graph: the GPU repeats it without Python, and without a launch for each op.
+
+    Takes a few steps on the way, as the capture needs libraries that are warm.
+    """
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 def play_blind(

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,23 @@ from world_models.models.checkpoint import feature_size
 from world_models.models.mdnrnn import MDNRNN, State
 from world_models.task import Task
 from world_models.worlds.noise import LaneNoise
+
+
+class Moment(NamedTuple):
+    """Where lanes stand, one row a lane."""
+
+    latent: Tensor
+    """The z of the frame that C is about to act on (lanes, z)."""
+    hidden: Tensor
+    """M's hidden state, of everything before that frame (lanes, h)."""
+    cell: Tensor
+    """M's cell state (lanes, h)."""
+    steps: Tensor
+    """Steps taken in the episode (lanes,)."""
+    terminated: Tensor
+    """The game ended the episode (lanes,)."""
+    truncated: Tensor
+    """A limit ended it (lanes,)."""
 
 
 class Outcome(NamedTuple):
@@ -40,10 +58,18 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     With autoreset disabled (the default) a lane that has finished rests, at no cost, until
     `reset`: stepping it returns its last observation, no reward, and its flags again.
+
+    `step` is Gymnasium's, in arrays; `features` and `advance` are the same in tensors on the
+    world's own device, which is M's.
     """
+
+    unbroken = False
+    """Every step is of all lanes, in place: nothing waits for the device, and a CUDA graph can
+    hold it. Finished lanes then cost as much as the others."""
 
     def __init__(self, task: Task, rnn: MDNRNN, count: int, cell: bool) -> None:
         self.task, self.rnn, self.cell = task, rnn, cell
+        self.device = rnn.device
         self.num_envs = count
         features = feature_size(rnn.sizes, cell)
         self.single_observation_space = Box(-np.inf, np.inf, (features,), np.float32)
@@ -51,13 +77,15 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, count)
         self.action_space = batch_space(self.single_action_space, count)
         self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
-        self.noise = LaneNoise(count)
-        self._latent = torch.zeros(count, rnn.sizes.latent_size)
-        self._state = rnn.initial_state(count)
-        self._restart = torch.ones(count, dtype=torch.bool)
-        self._steps = torch.zeros(count, dtype=torch.int64)
-        self._terminated = torch.ones(count, dtype=torch.bool)
-        self._truncated = torch.zeros(count, dtype=torch.bool)
+        self.noise = LaneNoise(count, self.device)
+        self._every = torch.arange(count, device=self.device)
+        self._now = Moment(
+            torch.zeros(count, rnn.sizes.latent_size, device=self.device),
+            *rnn.initial_state(count),
+            steps=torch.zeros(count, dtype=torch.int64, device=self.device),
+            terminated=torch.ones(count, dtype=torch.bool, device=self.device),
+            truncated=torch.zeros(count, dtype=torch.bool, device=self.device),
+        )
         self._begun = False
 
     @abstractmethod
@@ -65,8 +93,8 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Starts episodes in these lanes and returns their first latents."""
 
     @abstractmethod
-    def _outcome(self, lanes: Tensor, actions: Tensor, state: State) -> Outcome:
-        """What these actions lead to; `state` is M's after them."""
+    def _outcome(self, lanes: Tensor, actions: Tensor, state: State, steps: Tensor) -> Outcome:
+        """What these actions lead to; `state` is M's after them, `steps` counts them in."""
 
     @torch.inference_mode()
     def reset(
@@ -82,9 +110,14 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         seeds = self._seeds(seed)
         mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
         chosen = np.flatnonzero(mask)
-        self._start(torch.from_numpy(chosen), [seeds[lane] for lane in chosen])
-        self._begun = True
-        return self._features(), {}
+        self._start(chosen, [seeds[lane] for lane in chosen])
+        return self._observation(), {}
+
+    @torch.inference_mode()
+    def begin(self, seeds: Sequence[int]) -> None:
+        """Starts an episode in the first lanes, one for each seed; the others rest."""
+        self._now.terminated[:] = True
+        self._start(np.arange(len(seeds)), seeds)
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int]:
         if isinstance(seed, (int, np.integer)):
@@ -95,20 +128,17 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             raise ValueError(f"{len(given)} seeds for {self.num_envs} lanes")
         return [int(self.np_random.integers(2**31)) if s is None else int(s) for s in given]
 
-    def _start(self, lanes: Tensor, seeds: Sequence[int]) -> None:
+    def _start(self, chosen: np.ndarray, seeds: Sequence[int]) -> None:
+        lanes = torch.from_numpy(chosen).to(self.device)
         self.noise.seed(lanes, seeds)
         self._begin_episodes(lanes, seeds)
+        self._begun = True
 
     def _begin_episodes(self, lanes: Tensor, seeds: Sequence[int]) -> None:
-        self._latent[lanes] = self._begin(lanes, seeds)
-        for part in self._state:
-            part[lanes] = 0
-        self._restart[lanes] = True
-        self._steps[lanes] = 0
-        self._terminated[lanes] = False
-        self._truncated[lanes] = False
+        for rows in self._now:
+            rows[lanes] = 0
+        self._now.latent[lanes] = self._begin(lanes, seeds)
 
-    @torch.inference_mode()
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
@@ -118,42 +148,72 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """
         if not self._begun:
             raise ResetNeeded("reset the world before its first step")
-        reward = torch.zeros(self.num_envs)
-        lanes = (~self.finished).nonzero().flatten()
-        if len(lanes):
-            reward[lanes] = self._step(lanes, torch.as_tensor(actions, dtype=torch.float32)[lanes])
+        rewards = self.advance(torch.as_tensor(actions, dtype=torch.float32, device=self.device))
         return (
-            self._features(),
-            reward.double().numpy(),
-            self._terminated.numpy().copy(),
-            self._truncated.numpy().copy(),
+            self._observation(),
+            rewards.double().numpy(force=True),
+            self._now.terminated.cpu().numpy().copy(),
+            self._now.truncated.cpu().numpy().copy(),
             {},
         )
 
-    def _step(self, lanes: Tensor, actions: Tensor) -> Tensor:
-        before = State(*(part[lanes] for part in self._state))
+    @torch.inference_mode()
+    def advance(self, actions: Tensor) -> Tensor:
+        """A step of every lane that has not finished: actions (lanes, a) to rewards (lanes,)."""
+        playing = ~self.finished
+        lanes = self._every if self.unbroken else playing.nonzero().flatten()
+        if not len(lanes):
+            return torch.zeros(self.num_envs, device=self.device)
+        before = Moment(*(_rows(part, lanes) for part in self._now))
+        reward, after = self._stepped(lanes, _rows(actions, lanes), before)
+        self._now = Moment(*map(partial(self._put, lanes, playing), self._now, after))
+        return self._put(lanes, playing, torch.zeros(self.num_envs, device=self.device), reward)
+
+    def _stepped(self, lanes: Tensor, actions: Tensor, before: Moment) -> tuple[Tensor, Moment]:
         state = self.rnn.step(
-            self._latent[lanes], self.task.to_model(actions), self._restart[lanes], before
+            before.latent,
+            self.task.to_model(actions),
+            before.steps == 0,
+            State(before.hidden, before.cell),
         )
-        outcome = self._outcome(lanes, actions, state)
-        self._latent[lanes] = outcome.latent
-        for part, after in zip(self._state, state, strict=True):
-            part[lanes] = after
-        self._restart[lanes] = False
-        self._steps[lanes] += 1
-        self._terminated[lanes] = outcome.terminated
-        self._truncated[lanes] = outcome.truncated & ~outcome.terminated
-        return outcome.reward
+        steps = before.steps + 1
+        outcome = self._outcome(lanes, actions, state, steps)
+        cut = outcome.truncated & ~outcome.terminated
+        return outcome.reward, Moment(outcome.latent, *state, steps, outcome.terminated, cut)
+
+    def _put(self, lanes: Tensor, playing: Tensor, rows: Tensor, new: Tensor) -> Tensor:
+        """The rows with those of these lanes replaced, where they play."""
+        if self.unbroken:
+            flags = playing.view(-1, *[1] * (rows.ndim - 1))
+            return rows.copy_(torch.where(flags, new, rows))
+        if len(lanes) == len(rows):
+            return new
+        rows[lanes] = new
+        return rows
 
     @property
     def finished(self) -> Tensor:
         """Lanes whose episode has ended: (lanes,) booleans."""
-        return self._terminated | self._truncated
+        return self._now.terminated | self._now.truncated
+
+    @property
+    def steps(self) -> Tensor:
+        """Steps taken in each lane's episode: (lanes,)."""
+        return self._now.steps
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """What each lane shows: frames (64, 64, 3) of bytes, where the world draws any."""
         return None
 
-    def _features(self) -> np.ndarray:
-        parts = [self._latent, self._state.hidden] + [self._state.cell] * self.cell
-        return torch.cat(parts, dim=1).numpy()
+    @torch.inference_mode()
+    def features(self) -> Tensor:
+        """What C sees: (lanes, F)."""
+        return torch.cat([self._now.latent, self._now.hidden] + [self._now.cell] * self.cell, dim=1)
+
+    def _observation(self) -> np.ndarray:
+        return self.features().numpy(force=True)
+
+
+def _rows(rows: Tensor, lanes: Tensor) -> Tensor:
+    """The rows of these lanes; nothing is copied while all lanes play, as they mostly do."""
+    return rows if len(lanes) == len(rows) else rows[lanes]
