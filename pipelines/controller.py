@@ -1,5 +1,6 @@
 """Stage controller: evolves C in the task's world, and keeps what is best in the real one."""
 
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 
@@ -13,21 +14,24 @@ from world_models.execution import best_device
 from world_models.models.checkpoint import feature_size, load_rnn, load_vae, save_controllers
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN
+from world_models.models.precision import weights_dtype
 from world_models.models.vae import VAE
 from world_models.progress import Progress
 from world_models.task import Task
 from world_models.worlds.pixels import open_lanes
 from world_models.worlds.real import RealWorld
+from world_models.worlds.world import World
 
-JUDGED = 64
-"""Real episodes played at a time for validation, at most."""
+GAMES = 128
+"""Open at a time, at most; each has memory of its own, and ViZDoom's a process."""
 
 
 def run(stage: Stage) -> None:
     """Evolves C, and writes its history and the generation that did best on validation seeds."""
     config = stage.section(ControllerConfig)
-    vae = load_vae(stage.model("vae")).to(best_device())
-    rnn = load_rnn(stage.model("rnn"), vae.sizes.latent_size, stage.task.action_size).to(vae.device)
+    place = best_device(), weights_dtype(config.precision)
+    vae = load_vae(stage.model("vae")).to(*place)
+    rnn = load_rnn(stage.model("rnn"), vae.sizes.latent_size, stage.task.action_size).to(*place)
     features = feature_size(rnn.sizes, config.cell)
     sizes = ControllerSizes(
         features, stage.task.action_size, config.bias, config.cell, config.sampled
@@ -40,11 +44,14 @@ def run(stage: Stage) -> None:
     def game(lanes: int, patience: int = 0) -> RealWorld:
         return real_world(stage.task, lanes, config, vae, rnn, patience)
 
-    search = partial(game, patience=config.patience) if config.world == "real" else dream
+    lanes = config.population * config.episodes
+    search: Callable[[int], World] = dream
+    if config.world == "real":
+        search, lanes = partial(game, patience=config.patience), min(lanes, GAMES)
     history: list[Generation] = []
     with (
-        closing(Arena(search, config.population * config.episodes, vae.device)) as arena,
-        closing(Arena(game, min(len(seeds), JUDGED), vae.device)) as real,
+        closing(Arena(search, lanes, vae.device)) as arena,
+        closing(Arena(game, min(len(seeds), GAMES), vae.device)) as real,
         closing(Arena(dream, len(seeds), vae.device)) as dreamed,
         Progress("controller", config.generations, "generations") as progress,
     ):
@@ -64,8 +71,8 @@ def run(stage: Stage) -> None:
 def real_world(
     task: Task, lanes: int, config: ControllerConfig, vae: VAE, rnn: MDNRNN, patience: int
 ) -> RealWorld:
-    """The game through V and M, its lanes stepped by one thread: worlds share the cores."""
-    games = open_lanes(task, lanes, config.simulator, threads=1)
+    """The game through V and M; on the CPU a thread steps its lanes: worlds share the cores."""
+    games = open_lanes(task, lanes, config.simulator, 1 if vae.device.type == "cpu" else None)
     return RealWorld(task, games, vae, rnn, config.cell, config.sampled, patience)
 
 

@@ -7,13 +7,15 @@ from world_models.encoding import encode
 from world_models.execution import best_device
 from world_models.files import made_whole
 from world_models.models.checkpoint import load_vae
+from world_models.models.precision import weights_dtype
 from world_models.progress import Progress
 
 
 def run(stage: Stage) -> None:
     """Encodes the store shard by shard."""
     config = stage.section(EncodeConfig)
-    store, vae = EpisodeStore(stage.episodes), load_vae(stage.model("vae")).to(best_device())
+    store = EpisodeStore(stage.episodes)
+    vae = load_vae(stage.model("vae")).to(best_device(), weights_dtype(config.precision))
     frames = sum(at.length + 1 for at in store.episodes())
     with (
         made_whole(stage.latents) as folder,

@@ -129,6 +129,8 @@ def test_a_missing_key_is_named(changed):
         (ControllerConfig, "controller.population", 1),
         (ControllerConfig, "controller.world", "moon"),
         (ControllerConfig, "controller.patience", -1),
+        (ControllerConfig, "controller.sigma_decay", 1.1),
+        (ControllerConfig, "controller.precision", "bf16-mixed"),
     ],
 )
 def test_a_value_out_of_range_is_named_and_shown(changed, kind, key, value):

@@ -22,6 +22,7 @@ Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Precision = Literal["32-true", "bf16-mixed"]
+WeightsPrecision = Literal["32-true", "bf16-true"]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 Simulator = Literal["gymnasium", "envpool"]
 
@@ -65,6 +66,7 @@ class EncodeConfig(_Section):
     """Every frame through V's encoder."""
 
     batch_size: Count
+    precision: WeightsPrecision
 
 
 class RNNConfig(_Section):
@@ -108,8 +110,10 @@ class ControllerConfig(_Section):
     episodes: Count
     generations: Count
     sigma: Positive
+    sigma_decay: Annotated[float, Field(gt=0, le=1)]
     diagonal: bool
     patience: Natural
+    precision: WeightsPrecision
     validate_every: Count
     validation_episodes: Count
 

@@ -27,6 +27,15 @@ def test_it_climbs_to_the_highest_fitness(diagonal):
     np.testing.assert_allclose(climb(strategy, 60), OPTIMUM, atol=0.02)
 
 
+def test_the_step_size_decays_beside_cma_es_own_rule():
+    plain, decaying = (CMAES(5, 12, 0.1, True, 1, sigma_decay=decay) for decay in (1, 0.8))
+    for strategy in (plain, decaying):
+        climb(strategy, 1)
+    assert decaying.sigma == pytest.approx(0.8 * plain.sigma)
+    np.testing.assert_array_equal(decaying.mean, plain.mean)
+    assert decaying.ask().std() == pytest.approx(0.8 * plain.ask().std(), rel=0.1)
+
+
 def test_candidates_have_their_shape_and_spread():
     strategy = CMAES(200, population=30, sigma=0.1, diagonal=True, seed=1)
     candidates = strategy.ask()

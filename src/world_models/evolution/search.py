@@ -60,7 +60,14 @@ def evolve(
     by `validate` every few generations and after the last. With a `centre` (F,), the search goes
     on in coordinates where features are zero there.
     """
-    strategy = CMAES(sizes.parameter_count, config.population, config.sigma, config.diagonal, seed)
+    strategy = CMAES(
+        sizes.parameter_count,
+        config.population,
+        config.sigma,
+        config.diagonal,
+        seed,
+        config.sigma_decay,
+    )
     for number in range(1, config.generations + 1):
         candidates = strategy.ask()
         played = arena.score(

@@ -8,9 +8,23 @@ class CMAES:
     """Searches for parameters of high fitness, from zeros (paper, appendix A.3)."""
 
     def __init__(
-        self, parameters: int, population: int, sigma: float, diagonal: bool, seed: int
+        self,
+        parameters: int,
+        population: int,
+        sigma: float,
+        diagonal: bool,
+        seed: int,
+        sigma_decay: float = 1.0,
     ) -> None:
-        """With `diagonal`, only a variance for each parameter is learned, not their covariance."""
+        """Starts at zeros.
+
+        Args:
+            sigma: the first step size.
+            diagonal: only a variance for each parameter is learned, not their covariance.
+            sigma_decay: factor on the step size after each generation, beside CMA-ES's own rule,
+                which needs far more generations than a short search has.
+        """
+        self._sigma_decay = sigma_decay
         options = {
             "popsize": population,
             "seed": np.nan,  # leave numpy's shared generator alone
@@ -28,6 +42,7 @@ class CMAES:
     def tell(self, candidates: np.ndarray, fitness: np.ndarray) -> None:
         """Learns from how the candidates did: fitness (population,), higher is better."""
         self._search.tell(list(candidates), (-fitness).tolist())
+        self._search.sigma *= self._sigma_decay
 
     @property
     def mean(self) -> np.ndarray:

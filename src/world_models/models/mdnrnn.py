@@ -78,7 +78,7 @@ class MDNRNN(nn.Module):
 
     def initial_state(self, count: int) -> State:
         """The state before an episode: zeros, (count, hidden_size)."""
-        zeros = self.heads.weight.new_zeros(count, self.sizes.hidden_size)
+        zeros = torch.zeros(count, self.sizes.hidden_size, device=self.device)
         return State(zeros, zeros.clone())  # two tensors: worlds write to them
 
     def advance(
@@ -96,7 +96,8 @@ class MDNRNN(nn.Module):
             The hidden states after each step (T, N, hidden_size), and the last state.
         """
         inputs = [latent, action] + [restart.unsqueeze(-1).to(latent)] * self.sizes.restart_input
-        steps = torch.cat(inputs, dim=-1)
+        dtype = self.heads.weight.dtype
+        steps, state = torch.cat(inputs, dim=-1).to(dtype), State(*(p.to(dtype) for p in state))
         hiddens = []
         # The LSTM runs unbroken between the times at which some lane restarts.
         for start, stop in _segments(restart):
@@ -107,7 +108,8 @@ class MDNRNN(nn.Module):
             )
             hiddens.append(hidden)
             state = State(last.squeeze(0), cell.squeeze(0))
-        return torch.cat(hiddens) if len(hiddens) > 1 else hiddens[0], state
+        all_hidden = torch.cat(hiddens) if len(hiddens) > 1 else hiddens[0]
+        return all_hidden.float(), State(*(part.float() for part in state))
 
     def step(self, latent: Tensor, action: Tensor, restart: Tensor, state: State) -> State:
         """Moves the state by one step: `advance` for (N, z), (N, a) and (N,)."""
@@ -115,7 +117,8 @@ class MDNRNN(nn.Module):
 
     def predict(self, hidden: Tensor) -> Prediction:
         """Reads the heads off hidden states (..., hidden_size)."""
-        mixture, reward, done = self.heads(hidden).float().split(self._split, dim=-1)
+        outputs = self.heads(hidden.to(self.heads.weight.dtype)).float()
+        mixture, reward, done = outputs.split(self._split, dim=-1)
         return Prediction(
             split_mixture(mixture, self.sizes.mixtures),
             reward.squeeze(-1) if self.sizes.reward_head else None,

@@ -69,12 +69,12 @@ class VAE(nn.Module):
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images (N, 3, 64, 64) in [0, 1] to mu and log sigma^2 of z's posterior, (N, z) each."""
-        features = self.encoder(images)
-        return self.mu(features), self.logvar(features)
+        features = self.encoder(images.to(self.mu.weight.dtype))
+        return self.mu(features).float(), self.logvar(features).float()
 
     def decode(self, latent: Tensor) -> Tensor:
         """Latents (N, z) to images (N, 3, 64, 64) in [0, 1]."""
-        return self.decoder(self.decoder_input(latent))
+        return self.decoder(self.decoder_input(latent.to(self.mu.weight.dtype)))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Reconstructions of images through a sampled z, with z's mu and log sigma^2."""

@@ -14,7 +14,8 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
 from world_models.config import Precision
-from world_models.errors import ConfigError, DivergedError
+from world_models.errors import DivergedError
+from world_models.models.precision import require
 from world_models.progress import Progress
 
 # Lightning under this torch; nothing that a user could mend.
@@ -119,7 +120,7 @@ def fit(
         DivergedError: the loss is not finite any more; the checkpoint before that is kept.
         KeyboardInterrupt: on Ctrl-C.
     """
-    _require(precision)
+    require(precision)
     _quieten()
     guard = StopWhereNotFinite(state, validate_every)
     (state / "last.ckpt").unlink(missing_ok=True)  # of a training before this one
@@ -154,13 +155,6 @@ def fit(
         raise KeyboardInterrupt from None
     guard.require_finite(module)
     return {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
-
-
-def _require(precision: Precision) -> None:
-    """Raises ConfigError for bfloat16 where torch has no kernels for it: on older processors."""
-    able = torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    if precision == "bf16-mixed" and not able:
-        raise ConfigError("precision: bf16-mixed: this processor has no bfloat16: use 32-true")
 
 
 def _quieten() -> None:
