@@ -1,7 +1,7 @@
 """Stage controller: evolves C in the task's world, and keeps what is best in the real one."""
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 
 from pipelines.stage import Stage, main
@@ -23,7 +23,9 @@ from world_models.worlds.real import RealWorld
 from world_models.worlds.world import World
 
 GAMES = 128
-"""Open at a time, at most; each has memory of its own, and ViZDoom's a process."""
+"""Of a search in the real world, open at a time: each has memory of its own, some a process."""
+JUDGED = 64
+"""Real episodes played at a time for validation."""
 
 
 def run(stage: Stage) -> None:
@@ -51,7 +53,7 @@ def run(stage: Stage) -> None:
     history: list[Generation] = []
     with (
         closing(Arena(search, lanes, vae.device)) as arena,
-        closing(Arena(game, min(len(seeds), GAMES), vae.device)) as real,
+        closing(Arena(game, min(len(seeds), JUDGED), vae.device)) as real,
         closing(Arena(dream, len(seeds), vae.device)) as dreamed,
         Progress("controller", config.generations, "generations") as progress,
     ):
@@ -72,8 +74,12 @@ def real_world(
     task: Task, lanes: int, config: ControllerConfig, vae: VAE, rnn: MDNRNN, patience: int
 ) -> RealWorld:
     """The game through V and M; on the CPU a thread steps its lanes: worlds share the cores."""
-    games = open_lanes(task, lanes, config.simulator, 1 if vae.device.type == "cpu" else None)
-    return RealWorld(task, games, vae, rnn, config.cell, config.sampled, patience)
+    threads = 1 if vae.device.type == "cpu" else None
+    with ExitStack() as opened:
+        games = opened.enter_context(closing(open_lanes(task, lanes, config.simulator, threads)))
+        world = RealWorld(task, games, vae, rnn, config.cell, config.sampled, patience)
+        opened.pop_all()  # the world closes them
+    return world
 
 
 def row(generation: Generation) -> dict[str, float]:

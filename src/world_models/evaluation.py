@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from world_models.evolution.fitness import score
 from world_models.execution import best_device, run_jobs
@@ -32,8 +33,12 @@ class Agent:
 
 
 def load_agent(task: Task, vae: Path, rnn: Path, controller: Path) -> Agent:
-    """Reads V, M and C; raises CheckpointError where they are missing or don't fit together."""
+    """Reads V, M and C onto the GPU, if there is one, where they compute in full float32.
+
+    Raises CheckpointError where they are missing or don't fit together.
+    """
     device = best_device()
+    torch.backends.cudnn.allow_tf32 = False
     v = load_vae(vae).to(device)
     m = load_rnn(rnn, v.sizes.latent_size, task.action_size).to(device)
     return Agent(v, m, load_controllers(controller, m).to(device))

@@ -66,25 +66,48 @@ def test_an_arena_plays_what_one_world_plays_however_few_its_lanes(lanes, two_co
 
 def test_an_arena_leaves_torchs_threads_as_they_were():
     before = torch.get_num_threads()
+    seen = []
     with closing(Arena(rewarding_dream, 4, CPU)) as arena:
         arena.score(constant(0.5), [1, 2, 3])
-    assert torch.get_num_threads() == before
+    later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert [torch.get_num_threads(), *seen] == [before, before]
+
+
+def endless(lanes):
+    world = rewarding_dream(lanes)
+    world.task = replace(world.task, time_limit=10**9)
+    return world
 
 
 def test_an_arena_that_is_interrupted_ends_at_once(two_cores):
-    def endless(lanes):
-        world = rewarding_dream(lanes)
-        world.task = replace(world.task, time_limit=10**9)
-        return world
-
     def interrupt():
         time.sleep(0.3)
         os.kill(os.getpid(), signal.SIGINT)
 
     with closing(Arena(endless, 4, CPU)) as arena:
         threading.Thread(target=interrupt).start()
+        start = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             arena.score(constant(0.5), [1, 2, 3, 4])
+    assert time.monotonic() - start < 5
+
+
+def test_a_world_that_fails_ends_the_others_play(two_cores):
+    with closing(Arena(endless, 4, CPU)) as arena:
+
+        def fail(*_):
+            raise OSError("the game is gone")
+
+        arena.worlds[1].advance = fail
+        with pytest.raises(OSError, match="the game is gone"):
+            arena.score(constant(0.5), [1, 2, 3, 4])
+
+
+def test_too_many_episodes_for_one_world_are_refused():
+    with pytest.raises(ValueError, match="4 episodes for 3 lanes"):
+        score(rewarding_dream(3), constant(0.5, 0.1), [1, 2])
 
 
 def test_an_arena_closes_its_worlds_also_those_it_opened_before_one_failed(two_cores):

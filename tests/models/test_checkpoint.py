@@ -111,6 +111,14 @@ def test_a_truncated_file_is_named(folder, rnn, kept):
     refused(path, lambda: load_rnn(path, 4, 2), "damaged")
 
 
+def test_a_file_of_another_layout_is_named(folder, rnn, monkeypatch):
+    path = folder / "rnn.safetensors"
+    monkeypatch.setattr("world_models.models.checkpoint.LAYOUT", 1)
+    save_rnn(path, rnn)
+    monkeypatch.undo()
+    refused(path, lambda: load_rnn(path, 4, 2), "made by another version")
+
+
 def test_a_file_of_something_else_is_named(folder):
     path = folder / "vae.safetensors"
     folder.mkdir(parents=True)

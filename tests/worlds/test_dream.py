@@ -193,6 +193,13 @@ def test_a_step_before_the_first_reset_is_refused():
         a_dream(3).step(np.zeros((3, 2), np.float32))
 
 
+def test_actions_of_another_shape_are_refused():
+    world = a_dream(3)
+    world.reset(seed=1)
+    with pytest.raises(ValueError, match=r"actions of shape \(2, 1\); this world takes \(3, 1\)"):
+        world.step(np.zeros((2, 1), np.float32))
+
+
 def test_some_lanes_can_be_reset_alone():
     world = a_dream(3)
     features, *_ = trace(world, [1, 2, 3], 2)

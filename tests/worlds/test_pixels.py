@@ -1,6 +1,7 @@
 """Real games as lanes of frames."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -212,6 +213,23 @@ def test_lanes_without_a_seed_rest(opened, simulator):
         np.testing.assert_array_equal(here, there)
     with pytest.raises(ValueError, match=r"lanes \[2\] have finished"):
         lanes.step(np.array([2]), actions[:1])
+
+
+def test_games_in_two_threads_draw_what_they_draw_alone(opened):
+    """pygame fills polygons in a buffer of the process, without Python's lock."""
+    task, count = get_task("carracing"), 60
+
+    def drive(lanes):
+        frames = [lanes.reset([7, 8])]
+        for _ in range(count):
+            frames.append(lanes.step(np.arange(2), np.full((2, 3), 0.1, np.float32))[0])
+        return np.stack(frames)
+
+    alone = drive(opened(task, 2))
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(drive, [opened(task, 2), opened(task, 2)]))
+    for frames in both:
+        np.testing.assert_array_equal(frames, alone)
 
 
 def test_closing_twice_is_fine(opened):

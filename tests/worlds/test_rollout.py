@@ -1,10 +1,12 @@
 """Whole episodes, in any world."""
 
 from dataclasses import replace
+from threading import Event
 
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode
 
 from tests.counting import COUNTING, TIME_LIMIT, CountingVAE, expected_length, reward_of
 from tests.dreams import STEPS, dying_dream, pushed, rewarding_dream
@@ -46,9 +48,45 @@ def test_an_episode_is_played_to_its_end_in_each_lane_of_a_dream():
 
 
 def test_lanes_without_a_seed_rest():
-    one, all_ = (play(rewarding_dream(3), pushed, seeds) for seeds in ([4], [4, 5, 6]))
-    assert one.lengths.tolist() == [STEPS]
-    assert one.returns == pytest.approx(all_.returns[:1])
+    world = rewarding_dream(3)
+    play(world, pushed, [1, 2, 3])
+    world.begin([4])
+    assert world.finished.tolist() == [False, True, True]
+    before = world.features()
+    rewards = world.advance(torch.ones(3, 1))
+    assert (world.features() == before).all(dim=1).tolist() == [False, True, True]
+    assert (rewards != 0).tolist() == [True, False, False]
+    assert world.steps.tolist()[0] == 1
+    played = play(world, pushed, [4])
+    assert played.lengths.tolist() == [STEPS]
+    assert played.returns == pytest.approx(play(world, pushed, [4, 5, 6]).returns[:1])
+    with pytest.raises(ValueError, match="4 seeds for 3 lanes"):
+        world.begin([1, 2, 3, 4])
+
+
+def test_play_can_be_stopped():
+    stopped = Event()
+    stopped.set()
+    with pytest.raises(KeyboardInterrupt):
+        play(rewarding_dream(3), pushed, [1, 2, 3], stopped=stopped)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_a_world_that_always_steps_every_lane_restarts_the_same_ones(mode):
+    """Lanes that rest draw no numbers, so their next episodes are the same."""
+
+    def trace(unbroken):
+        world = dying_dream(6, autoreset_mode=mode)
+        world.unbroken = unbroken
+        world.reset(seed=1)
+        return [world.step(np.ones((6, 1), np.float32))[:4] for _ in range(3 * STEPS)]
+
+    ended = 0
+    for one, other in zip(trace(False), trace(True), strict=True):
+        ended += (one[2] | one[3]).sum()
+        for mine, yours in zip(one, other, strict=True):
+            np.testing.assert_allclose(mine, yours, atol=1e-4)
+    assert ended > 6
 
 
 def test_a_world_that_always_steps_every_lane_plays_the_same():

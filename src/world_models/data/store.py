@@ -120,6 +120,15 @@ class EpisodeStore:
         self._episodes = [at for shard in self.shards for at in _contents(shard, attributes[shard])]
         self._open = lru_cache(OPEN_SHARDS)(_open)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the open files: they are no other process's."""
+        return {name: value for name, value in vars(self).items() if name != "_open"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Opens its files anew."""
+        vars(self).update(state)
+        self._open = lru_cache(OPEN_SHARDS)(_open)
+
     def _require_all(self, attributes: Mapping[Path, Mapping[str, Any]]) -> None:
         total = attributes[self.shards[0]]["shards"]
         for shard, found in attributes.items():

@@ -1,14 +1,14 @@
 """Controllers x seeds to returns, in any world."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from queue import SimpleQueue
 from threading import Event
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from world_models.models.controller import Controllers
 from world_models.worlds.rollout import Played, joined, play
@@ -19,7 +19,7 @@ def score(world: World, controllers: Controllers, seeds: Sequence[int]) -> Playe
     """Plays every controller on every seed, all at once, one episode a lane.
 
     Controllers share the seeds, so that luck with a track or a dream does not decide between
-    them. Returns and lengths are (P, S).
+    them. Returns and lengths are (P, S). Raises ValueError for a world of fewer lanes.
     """
     every = np.arange(len(controllers) * len(seeds))
     return _in_rows(_play_pairs(world, controllers, seeds, every), len(controllers))
@@ -38,7 +38,6 @@ class Arena:
         """Opens worlds that have so many lanes together; on a GPU it is a single one."""
         worlds = torch.get_num_threads() if device.type == "cpu" else 1
         self.lanes = -(-lanes // worlds)
-        self._threads = max(1, torch.get_num_threads() // worlds)
         with ExitStack() as opened:
             count = -(-lanes // self.lanes)
             self.worlds = [
@@ -48,9 +47,9 @@ class Arena:
 
     def score(self, controllers: Controllers, seeds: Sequence[int]) -> Played:
         """The same as `score`; episodes for which there is no lane wait for one."""
-        total = len(controllers) * len(seeds)
-        count = max(-(-total // self.lanes), min(len(self.worlds), total))
-        shares = np.array_split(np.arange(total), count)
+        total, worlds = len(controllers) * len(seeds), len(self.worlds)
+        rounds = -(-total // (self.lanes * worlds))
+        shares = np.array_split(np.arange(total), min(rounds * worlds, total))
         free: SimpleQueue[World] = SimpleQueue()
         for world in self.worlds:
             free.put(world)
@@ -63,16 +62,27 @@ class Arena:
             finally:
                 free.put(world)
 
-        with ThreadPoolExecutor(len(self.worlds), initializer=self._share_cores) as pool:
+        with _sharing_cores(worlds) as pool:
+            playing = [pool.submit(play_share, pairs) for pairs in shares]
             try:
-                played = list(pool.map(play_share, shares))
-            except BaseException:
+                for over in wait(playing, return_when=FIRST_EXCEPTION).done:
+                    over.result()  # raises what ended it
+            finally:
                 stopped.set()
-                raise
+        played = [share.result() for share in playing]
         return _in_rows(joined(played), len(controllers))
 
-    def _share_cores(self) -> None:
-        torch.set_num_threads(self._threads)
+
+@contextmanager
+def _sharing_cores(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads in which torch has a share of the cores each."""
+    threads = torch.get_num_threads()
+    share = partial(torch.set_num_threads, max(1, threads // workers))
+    try:
+        with ThreadPoolExecutor(workers, initializer=share) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(threads)  # the workers' share would be that of every new thread
 
 
 def _play_pairs(
@@ -83,16 +93,12 @@ def _play_pairs(
     stopped: Event | None = None,
 ) -> Played:
     """Plays some pairs, one a lane; pair p is controller p // S on seed p % S."""
+    if len(pairs) > world.num_envs:
+        raise ValueError(f"{len(pairs)} episodes for {world.num_envs} lanes")
     which, seed = np.divmod(pairs, len(seeds))
     of_lanes = np.pad(which, (0, world.num_envs - len(which)))
     acting = controllers.at(torch.from_numpy(of_lanes)).to(world.device)
-
-    def act(features: Tensor) -> Tensor:
-        if stopped is not None and stopped.is_set():
-            raise KeyboardInterrupt
-        return acting.act(features)
-
-    return play(world, act, [seeds[at] for at in seed], repeatable=True)
+    return play(world, acting.act, [seeds[at] for at in seed], repeatable=True, stopped=stopped)
 
 
 def _in_rows(played: Played, rows: int) -> Played:

@@ -16,6 +16,8 @@ from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.models.vae import VAE, VAESizes
 
+LAYOUT = 2
+"""What the tensors mean; 1 had M's mixture with its Gaussians after z's dimensions."""
 Sizes = TypeVar("Sizes", VAESizes, MDNRNNSizes, ControllerSizes)
 
 
@@ -77,14 +79,19 @@ def _remedy(path: Path) -> str:
 
 def _write(path: Path, tensors: Mapping[str, Tensor], sizes: Any) -> None:
     contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # One entry: safetensors writes several in any order, and equal models make equal bytes.
+    model = json.dumps({"layout": LAYOUT, "sizes": asdict(sizes)})
     with made_whole(path) as aside:
-        aside.write_bytes(save(contents, metadata={"sizes": json.dumps(asdict(sizes))}))
+        aside.write_bytes(save(contents, metadata={"model": model}))
 
 
 def _read(path: Path, kind: type[Sizes]) -> tuple[dict[str, Tensor], Sizes]:
     try:
         with safe_open(path, framework="pt") as file:
-            sizes = kind(**json.loads(file.metadata()["sizes"]))
+            model = json.loads(file.metadata()["model"])
+            sizes = kind(**model["sizes"])
+            if model["layout"] != LAYOUT:
+                raise CheckpointError(f"{path}: made by another version; {_remedy(path)}")
             return {name: file.get_tensor(name) for name in file.keys()}, sizes  # noqa: SIM118
     except FileNotFoundError:
         raise CheckpointError(f"{path}: missing; {_remedy(path)}") from None

@@ -22,13 +22,14 @@ class LaneNoise:
 
     def __init__(self, count: int, device: torch.device | str = "cpu") -> None:
         self._keys = torch.zeros(count, dtype=torch.int64, device=device)
-        self._drawn = torch.zeros(count, dtype=torch.int64, device=device)
+        self.drawn = torch.zeros(count, dtype=torch.int64, device=device)
+        """How many numbers each lane has drawn."""
 
     def seed(self, lanes: Tensor, seeds: Sequence[int]) -> None:
         """Starts the streams of these lanes anew; seeds are in [0, 2^63)."""
         starts = torch.tensor(seeds, dtype=torch.int64, device=self._keys.device)
         self._keys[lanes] = _mix(starts + _INCREMENT)
-        self._drawn[lanes] = 0
+        self.drawn[lanes] = 0
 
     def uniform(self, lanes: Tensor, size: int) -> Tensor:
         """The next `size` numbers of each lane, uniform in (0, 1): (lanes, size) float32."""
@@ -42,8 +43,8 @@ class LaneNoise:
         return radius * (2 * math.pi * _unit(words, 64 - 2 * _BITS)).cos()
 
     def _words(self, lanes: Tensor, size: int) -> Tensor:
-        counters = self._drawn[lanes, None] + torch.arange(size, device=self._keys.device)
-        self._drawn[lanes] += size
+        counters = self.drawn[lanes, None] + torch.arange(size, device=self._keys.device)
+        self.drawn[lanes] += size
         return _mix(self._keys[lanes, None] + counters * _INCREMENT)
 
 

@@ -7,6 +7,8 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from threading import Lock
 from typing import Any, Protocol
 
 import gymnasium
@@ -65,6 +67,11 @@ def open_lanes(
     raise ConfigError(f"unknown simulator {simulator!r}; known simulators: envpool, gymnasium")
 
 
+_ONE_AT_A_TIME = Lock()
+"""Held while a game of this process steps: pygame draws polygons through a buffer of the process,
+without Python's lock, so two games at once would draw into each other."""
+
+
 class GymnasiumLanes:
     """Lanes of the official environment, one Gymnasium environment a lane."""
 
@@ -72,13 +79,14 @@ class GymnasiumLanes:
         """Open the games.
 
         `threads` (default: one a core) is how many step the lanes of a task whose `threads` is
-        set; those of other tasks, which hold Python's lock while they step, are stepped in turn.
+        set; those of other tasks are stepped in turn, also where several hold lanes.
         """
         self.task = task
         self.count = count
         self._frames = np.zeros((count, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
         self._finished = np.ones(count, bool)
         self._threads = min(count, threads or os.cpu_count() or 1) if task.threads else 1
+        self._turn = nullcontext() if task.threads else _ONE_AT_A_TIME
         self._pool = ThreadPoolExecutor(self._threads)
         self._directory = tempfile.TemporaryDirectory(prefix="world-models-")
         # ViZDoom leaves files in the working directory, and two processes that start in the same
@@ -131,7 +139,8 @@ class GymnasiumLanes:
         """Share the lanes out among the threads, and join what `work` returns for each part."""
         parts = min(self._threads, len(lanes))
         if parts == 1:
-            return work(lanes, inputs)
+            with self._turn:
+                return work(lanes, inputs)
         shares = np.array_split(lanes, parts), np.array_split(inputs, parts)
         return tuple(map(np.concatenate, zip(*self._pool.map(work, *shares), strict=True)))
 

@@ -17,7 +17,7 @@ from world_models.worlds.world import Outcome, World
 class RealWorld(World):
     """A game whose frames V encodes and M remembers: what C acts on in the paper's section 3.
 
-    Each episode needs a reset of all lanes; a new seed reaches every lane's game.
+    Lanes are reset together. V and M have to be on one device.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -29,21 +30,32 @@ class Played(NamedTuple):
 
 
 @torch.inference_mode()
-def play(world: World, policy: Policy, seeds: Sequence[int], repeatable: bool = False) -> Played:
+def play(
+    world: World,
+    policy: Policy,
+    seeds: Sequence[int],
+    repeatable: bool = False,
+    stopped: Event | None = None,
+) -> Played:
     """Plays one episode a seed, lane i from seeds[i], until the last one ends.
 
-    A `repeatable` policy is a function of its features alone, all in tensors.
+    Args:
+        repeatable: the policy is a function of its features alone, all in tensors.
+        stopped: ends the play by a KeyboardInterrupt once it is set.
     """
     returns = torch.zeros(world.num_envs, dtype=torch.float64, device=world.device)
 
     def step() -> None:
         returns.add_(world.advance(policy(world.features())))
 
+    world.begin(seeds)
     if repeatable and world.unbroken and world.device.type == "cuda":
         step = captured(step)
-    world.begin(seeds)
-    returns.zero_()
+        world.begin(seeds)
+        returns.zero_()
     while not world.finished.all():
+        if stopped is not None and stopped.is_set():
+            raise KeyboardInterrupt
         for _ in range(STRIDE if world.unbroken else 1):
             step()
     played = returns, world.steps

@@ -57,7 +57,8 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     depends on its seed and its actions alone.
 
     With autoreset disabled (the default) a lane that has finished rests, at no cost, until
-    `reset`: stepping it returns its last observation, no reward, and its flags again.
+    `reset`: stepping it returns its last observation, no reward, and its flags again. (On a GPU it
+    costs what the others do.)
 
     `step` is Gymnasium's, in arrays; `features` and `advance` are the same in tensors on the
     world's own device, which is M's.
@@ -115,8 +116,13 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     @torch.inference_mode()
     def begin(self, seeds: Sequence[int]) -> None:
-        """Starts an episode in the first lanes, one for each seed; the others rest."""
-        self._now.terminated[:] = True
+        """Starts an episode in the first lanes, one for each seed; the others rest.
+
+        Raises ValueError where there are more seeds than lanes.
+        """
+        if len(seeds) > self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds for {self.num_envs} lanes")
+        self._now.terminated[:], self._now.truncated[:] = True, False
         self._start(np.arange(len(seeds)), seeds)
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int]:
@@ -144,10 +150,9 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Takes a step in every lane that has not finished: actions (lanes, a) in [-1, 1].
 
-        Raises Gymnasium's ResetNeeded before the first reset.
+        Raises Gymnasium's ResetNeeded before the first reset, ValueError for actions of another
+        shape.
         """
-        if not self._begun:
-            raise ResetNeeded("reset the world before its first step")
         rewards = self.advance(torch.as_tensor(actions, dtype=torch.float32, device=self.device))
         return (
             self._observation(),
@@ -159,15 +164,26 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     @torch.inference_mode()
     def advance(self, actions: Tensor) -> Tensor:
-        """A step of every lane that has not finished: actions (lanes, a) to rewards (lanes,)."""
+        """`step` in tensors: actions (lanes, a) to rewards (lanes,); raises as it does."""
+        self._require(actions)
         playing = ~self.finished
+        drawn = self.noise.drawn.clone() if self.unbroken else None
         lanes = self._every if self.unbroken else playing.nonzero().flatten()
         if not len(lanes):
             return torch.zeros(self.num_envs, device=self.device)
         before = Moment(*(_rows(part, lanes) for part in self._now))
         reward, after = self._stepped(lanes, _rows(actions, lanes), before)
         self._now = Moment(*map(partial(self._put, lanes, playing), self._now, after))
+        if drawn is not None:  # a lane that rests draws nothing
+            self.noise.drawn.copy_(torch.where(playing, self.noise.drawn, drawn))
         return self._put(lanes, playing, torch.zeros(self.num_envs, device=self.device), reward)
+
+    def _require(self, actions: Tensor) -> None:
+        if not self._begun:
+            raise ResetNeeded("reset the world before its first step")
+        if actions.shape != self.action_space.shape:
+            found, needed = tuple(actions.shape), self.action_space.shape
+            raise ValueError(f"actions of shape {found}; this world takes {needed}")
 
     def _stepped(self, lanes: Tensor, actions: Tensor, before: Moment) -> tuple[Tensor, Moment]:
         state = self.rnn.step(
@@ -199,13 +215,13 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     @property
     def steps(self) -> Tensor:
         """Steps taken in each lane's episode: (lanes,)."""
-        return self._now.steps
+        return self._now.steps.clone()
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """What each lane shows: frames (64, 64, 3) of bytes, where the world draws any."""
         return None
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def features(self) -> Tensor:
         """What C sees: (lanes, F)."""
         return torch.cat([self._now.latent, self._now.hidden] + [self._now.cell] * self.cell, dim=1)
