@@ -7,19 +7,26 @@ import numpy as np
 import torch
 
 from world_models.data.store import Episode, EpisodeStore, write_shard
+from world_models.execution import sharing_cores
 from world_models.models.vae import VAE, to_images
 
 
 def encode(store: EpisodeStore, vae: VAE, folder: Path, batch_size: int) -> Iterator[int]:
     """Writes a shard of latents for each shard of frames; yields each one's number of frames.
 
+    Shards are encoded side by side, a core each.
+
     The latents keep the episodes' actions, rewards and ends, so that M needs no frames.
     """
     episodes = store.episodes()
-    for shard in store.shards:
+
+    def encode_shard(shard: Path) -> int:
         encoded = [_encode(store.read(at), vae, batch_size) for at in episodes if at.shard == shard]
         write_shard(folder / shard.name, encoded, len(store.shards))
-        yield sum(len(episode) + 1 for episode in encoded)
+        return sum(len(episode) + 1 for episode in encoded)
+
+    with sharing_cores(torch.get_num_threads()) as pool:
+        yield from pool.map(encode_shard, store.shards)
 
 
 @torch.inference_mode()

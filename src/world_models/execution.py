@@ -6,10 +6,11 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from world_models.errors import WorldModelsError
@@ -26,6 +27,24 @@ def best_device() -> torch.device:
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def sharing_cores(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads in which torch has a share of the cores each: they need not wait for each other.
+
+    On an error in the block what has not begun is dropped.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    share = partial(torch.set_num_threads, max(1, threads // workers))
+    pool = ThreadPoolExecutor(workers, initializer=share)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # the workers' share would be that of every new thread
 
 
 def run_jobs(

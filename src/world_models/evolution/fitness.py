@@ -1,15 +1,15 @@
 """Controllers x seeds to returns, in any world."""
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, wait
+from contextlib import ExitStack, closing
 from queue import SimpleQueue
 from threading import Event
 
 import numpy as np
 import torch
 
+from world_models.execution import sharing_cores
 from world_models.models.controller import Controllers
 from world_models.worlds.rollout import Played, joined, play
 from world_models.worlds.world import World
@@ -62,7 +62,7 @@ class Arena:
             finally:
                 free.put(world)
 
-        with _sharing_cores(worlds) as pool:
+        with sharing_cores(worlds) as pool:
             playing = [pool.submit(play_share, pairs) for pairs in shares]
             try:
                 for over in wait(playing, return_when=FIRST_EXCEPTION).done:
@@ -71,18 +71,6 @@ class Arena:
                 stopped.set()
         played = [share.result() for share in playing]
         return _in_rows(joined(played), len(controllers))
-
-
-@contextmanager
-def _sharing_cores(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads in which torch has a share of the cores each."""
-    threads = torch.get_num_threads()
-    share = partial(torch.set_num_threads, max(1, threads // workers))
-    try:
-        with ThreadPoolExecutor(workers, initializer=share) as pool:
-            yield pool
-    finally:
-        torch.set_num_threads(threads)  # the workers' share would be that of every new thread
 
 
 def _play_pairs(
