@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -111,6 +112,8 @@ class _Worker:
         """On Ctrl-C: ends the job at hand by a KeyboardInterrupt, and takes no other."""
         first, self.stopped = not self.stopped, True
         if self.busy and first:
+            # Zarr, cut off in the middle of a write, leaves a coroutine that nobody awaits.
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited")
             raise KeyboardInterrupt
 
 
