@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks import fixtures
+from pipelines.controller import real_world
 from world_models.config import ControllerConfig
 from world_models.data.store import EpisodeStore
 from world_models.evolution.centre import feature_mean
@@ -30,7 +31,6 @@ from world_models.models.checkpoint import feature_size, load_rnn, load_vae
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.seeds import VALIDATE
 from world_models.tasks import get_task
-from world_models.worlds.pixels import open_lanes
 from world_models.worlds.real import RealWorld
 
 TASK = get_task("carracing")
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 class Course:
-    """CarRacing in EnvPool, through V and M of the last `dvc repro`."""
+    """CarRacing through V and M of the last `dvc repro`, as the stage controller has it."""
 
     def __init__(self) -> None:
         self.config = fixtures.params(TASK.name).section(ControllerConfig)
@@ -75,21 +75,20 @@ class Course:
         size = self.vae.sizes.latent_size
         self.rnn = load_rnn(Path("models/carracing/rnn.safetensors"), size, TASK.action_size)
         latents = EpisodeStore(Path("data/carracing/latents"))
-        self.centre = feature_mean(latents, TASK, self.rnn, cell=False)
+        self.centre = feature_mean(latents, TASK, self.rnn, self.config.cell)
         self.sizes = ControllerSizes(
-            feature_size(self.rnn.sizes, cell=False),
+            feature_size(self.rnn.sizes, self.config.cell),
             TASK.action_size,
-            bias=True,
-            cell=False,
-            sampled=self.config.sampled,
+            self.config.bias,
+            self.config.cell,
+            self.config.sampled,
         )
 
     def arena(self, lanes: int, patience: int) -> Arena:
-        """Games in EnvPool, cut off after `patience` steps without a reward over 0."""
+        """Games, cut off after `patience` steps without a reward over 0."""
 
         def game(count: int) -> RealWorld:
-            games = open_lanes(TASK, count, "envpool", threads=1)
-            return RealWorld(TASK, games, self.vae, self.rnn, False, self.config.sampled, patience)
+            return real_world(TASK, count, self.config, self.vae, self.rnn, patience)
 
         return Arena(game, lanes, self.vae.device)
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import zipfile
 
 import numpy as np
@@ -76,6 +77,13 @@ def test_a_part_of_an_episode_is_that_part(folder, episodes):
     np.testing.assert_array_equal(store.read_frames(at, "frames", 3, 9), frames[3:9])
     np.testing.assert_array_equal(store.read_frames(at, "frames", 90, 120), frames[90:120])
     np.testing.assert_array_equal(store.read_frames(at, "frames"), frames)
+
+
+def test_a_store_whose_files_are_open_can_be_sent_to_another_process(folder, episodes):
+    store = EpisodeStore(folder)
+    at = store.episodes()[0]
+    here = store.read(at)
+    assert_equal_episodes(pickle.loads(pickle.dumps(store)).read(at), here)
 
 
 def test_equal_episodes_make_equal_bytes(folder, episodes, tmp_path):

@@ -42,7 +42,7 @@ def test_an_episode_is_played_to_its_end_in_each_lane_of_the_real_world():
 
 
 def test_an_episode_is_played_to_its_end_in_each_lane_of_a_dream():
-    played = play(rewarding_dream(3), lambda features: torch.ones(3, 1), [1, 2, 3])
+    played = play(rewarding_dream(3), pushed, [1, 2, 3])
     assert played.lengths.tolist() == [STEPS] * 3
     assert played.returns == pytest.approx(STEPS * np.tanh(np.tanh(1)), rel=1e-5)
 
