@@ -18,6 +18,7 @@ from world_models.collecting import collect, shard_jobs
 from world_models.config import CollectConfig, EncodeConfig, Precision, RNNConfig, VAEConfig
 from world_models.encoding import encode
 from world_models.models.mdn import negative_log_likelihood
+from world_models.models.precision import has_bfloat16
 from world_models.models.vae import kl_divergence, reconstruction_error, to_images
 from world_models.tasks import get_task
 from world_models.training.rnn import RNNTraining, SequenceData
@@ -92,10 +93,8 @@ def bare(module: torch.nn.Module, loss: Callable[[], Tensor], precision: Precisi
 
 
 def precisions() -> list[Precision]:
-    """Float32 and, where this processor has it, bfloat16."""
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return ["32-true", "bf16-mixed"]
-    return ["32-true"]
+    """Float32 and, where this machine has it, bfloat16."""
+    return ["32-true", "bf16-mixed"] if has_bfloat16() else ["32-true"]
 
 
 def vae_training(effort: Effort) -> Measured:

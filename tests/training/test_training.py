@@ -15,6 +15,7 @@ from tests.counting import COUNTING, DOUBLED
 from world_models.data.store import Episode, EpisodeStore, shard_path, write_shard
 from world_models.errors import ConfigError, DivergedError
 from world_models.models.mdnrnn import MDNRNN
+from world_models.models.precision import has_bfloat16
 from world_models.training.rnn import RNNTraining, SequenceData
 from world_models.training.trainer import fit
 from world_models.training.vae import FrameData, VAETraining
@@ -333,10 +334,7 @@ def test_bfloat16_is_refused_where_there_is_none(frames, tmp_path, monkeypatch):
         train_vae(frames, tmp_path, config)
 
 
-@pytest.mark.skipif(
-    not (torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()),
-    reason="this processor has no bfloat16",
-)
+@pytest.mark.skipif(not has_bfloat16(), reason="this machine has no bfloat16")
 def test_bfloat16_trains_too(frames, latents, tmp_path):
     config = changed(VAE_CONFIG, batches=2, validate_every=2, precision="bf16-mixed")
     vae, metrics = train_vae(frames, tmp_path, config)

@@ -7,10 +7,10 @@ arrays: an episode of T steps has T + 1 rows in arrays of frames and T in arrays
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -118,16 +118,15 @@ class EpisodeStore:
         attributes = {shard: _attributes(shard) for shard in self.shards}
         self._require_all(attributes)
         self._episodes = [at for shard in self.shards for at in _contents(shard, attributes[shard])]
-        self._open = lru_cache(OPEN_SHARDS)(_open)
+
+    @cached_property
+    def _open(self) -> Callable[[Path], zarr.Group]:
+        """Opens a shard, unless it is open."""
+        return lru_cache(OPEN_SHARDS)(_open)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the open files: they are no other process's."""
         return {name: value for name, value in vars(self).items() if name != "_open"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Opens its files anew."""
-        vars(self).update(state)
-        self._open = lru_cache(OPEN_SHARDS)(_open)
 
     def _require_all(self, attributes: Mapping[Path, Mapping[str, Any]]) -> None:
         total = attributes[self.shards[0]]["shards"]

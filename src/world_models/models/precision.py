@@ -6,10 +6,14 @@ from world_models.config import Precision, WeightsPrecision
 from world_models.errors import ConfigError
 
 
+def has_bfloat16() -> bool:
+    """Whether torch has kernels for it here: a GPU, or a processor with AVX-512 or AMX."""
+    return torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def require(precision: Precision | WeightsPrecision) -> None:
-    """Raises ConfigError for bfloat16 where torch has no kernels for it: on older processors."""
-    able = torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    if precision != "32-true" and not able:
+    """Raises ConfigError for bfloat16 where there is none: on older processors."""
+    if precision != "32-true" and not has_bfloat16():
         raise ConfigError(f"precision: {precision}: this processor has no bfloat16: use 32-true")
 
 
