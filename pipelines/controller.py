@@ -3,15 +3,23 @@
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
+from pathlib import Path
 
 from pipelines.stage import Stage, main
 from pipelines.worlds import open_dreams, open_latents
 from world_models.config import ControllerConfig
+from world_models.errors import ConfigError
 from world_models.evolution.centre import feature_mean
 from world_models.evolution.fitness import Arena
 from world_models.evolution.search import Generation, Validation, evolve, validation_seeds
 from world_models.execution import best_device
-from world_models.models.checkpoint import feature_size, load_rnn, load_vae, save_controllers
+from world_models.models.checkpoint import (
+    feature_size,
+    load_controllers,
+    load_rnn,
+    load_vae,
+    save_controllers,
+)
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.precision import weights_dtype
@@ -46,7 +54,8 @@ def run(stage: Stage) -> None:
     def game(lanes: int, patience: int = 0) -> RealWorld:
         return real_world(stage.task, lanes, config, vae, rnn, patience)
 
-    lanes = config.population * config.episodes
+    start = warm_start(config, rnn, sizes)
+    lanes = config.population * config.episodes_at(config.generations)
     search: Callable[[int], World] = dream
     if config.world == "real":
         search, lanes = partial(game, patience=config.patience), min(lanes, GAMES)
@@ -61,13 +70,35 @@ def run(stage: Stage) -> None:
         def validate(mean: Controllers) -> Validation:
             return Validation(real.score(mean, seeds), dreamed.score(mean, seeds))
 
-        for generation in evolve(arena, validate, sizes, config, stage.params.seed, centre):
+        for generation in evolve(arena, validate, sizes, config, stage.params.seed, centre, start):
             history.append(generation)
             figures = row(generation)
             stage.run.log_metrics(figures, generation.number)
             save_controllers(stage.state / "mean.safetensors", generation.mean)
             progress.advance(figures=figures)
     keep(stage, history)
+
+
+def warm_start(config: ControllerConfig, rnn: MDNRNN, sizes: ControllerSizes) -> Controllers | None:
+    """The controller that evolution begins from, if one is named.
+
+    Raises ConfigError where there is no such file or its C is not of these sizes, CheckpointError
+    where it is damaged or not of this M.
+    """
+    if config.warm_start is None:
+        return None
+    if not Path(config.warm_start).is_file():
+        raise ConfigError(
+            f"warm_start: {config.warm_start}: no such file (DVC takes away what a stage writes "
+            "before it runs: name a copy)"
+        )
+    found = load_controllers(Path(config.warm_start), rnn)
+    if len(found) != 1 or found.sizes != sizes:
+        raise ConfigError(
+            f"warm_start: {config.warm_start}: {len(found)} of {found.sizes}; this search is for "
+            f"1 of {sizes}"
+        )
+    return found
 
 
 def real_world(

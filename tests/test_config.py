@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.configs import smoke
 from world_models.config import (
     STAGES,
     CollectConfig,
@@ -92,6 +93,9 @@ def test_the_papers_scale_is_the_papers(changed):
         controller = params.section(ControllerConfig)
         assert (controller.cell, controller.bias) == (cell, bias)
         assert (controller.population, controller.episodes, controller.sigma) == (64, 16, 0.1)
+        assert (controller.more_episodes, controller.racing, controller.patience) == (0, 0, 0)
+        assert (controller.sigma_decay, controller.diagonal) == (1, False)
+        assert controller.warm_start is None
         assert params.section(CollectConfig).episodes == 10_000
     assert params.section(DreamConfig).temperature == 1.15
 
@@ -143,6 +147,17 @@ def test_without_a_bias_features_can_not_be_centred(changed):
     said = message(ControllerConfig, changed, "small.carracing.controller.bias", False)
     assert said.startswith("params.yaml: small.carracing.controller: ")
     assert "centred needs bias: true" in said
+
+
+def test_a_race_leaves_episodes_to_race_for(changed):
+    said = message(ControllerConfig, changed, "small.carracing.controller.racing", 2)
+    assert "racing: 2 leaves nothing of 2 episodes to race for" in said
+
+
+def test_episodes_become_more_evenly():
+    config = smoke("controller", "carracing", episodes=2, more_episodes=6, generations=4)
+    assert [config.episodes_at(generation) for generation in (1, 2, 3, 4)] == [2, 4, 6, 8]
+    assert smoke("controller", "carracing", generations=1, more_episodes=5).episodes_at(1) == 2
 
 
 def test_a_number_that_yaml_takes_for_text_is_explained(changed):

@@ -108,10 +108,13 @@ class ControllerConfig(_Section):
     centred: bool
     population: Annotated[int, Field(ge=2)]
     episodes: Count
+    more_episodes: Natural
+    racing: Natural
     generations: Count
     sigma: Positive
     sigma_decay: Annotated[float, Field(gt=0, le=1)]
-    diagonal: bool
+    diagonal: bool | Annotated[int, Field(ge=2)]
+    warm_start: str | None
     patience: Natural
     precision: WeightsPrecision
     validate_every: Count
@@ -122,6 +125,18 @@ class ControllerConfig(_Section):
         if self.centred and not self.bias:
             raise ValueError("centred needs bias: true")
         return self
+
+    @model_validator(mode="after")
+    def _raced_before_the_end(self) -> "ControllerConfig":
+        most = self.episodes_at(self.generations)
+        if self.racing >= most:
+            raise ValueError(f"racing: {self.racing} leaves nothing of {most} episodes to race for")
+        return self
+
+    def episodes_at(self, generation: int) -> int:
+        """Episodes that a candidate plays in a generation; the first one is 1."""
+        passed = (generation - 1) / max(self.generations - 1, 1)
+        return self.episodes + round(self.more_episodes * passed)
 
 
 class EvaluateConfig(_Section):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.configs import smoke
+from tests.configs import changed, smoke
 from tests.dreams import HIDDEN, LATENT, STEPS, rewarding_dream
 from world_models.evolution.fitness import Arena, score
 from world_models.evolution.search import Validation, evolve, generation_seeds, validation_seeds
@@ -24,7 +24,7 @@ CONFIG = smoke(
 )
 
 
-def search(seed=1, centre=None):
+def search(seed=1, centre=None, start=None, config=CONFIG):
     judge = rewarding_dream(CONFIG.validation_episodes)
     seeds = validation_seeds(CONFIG.validation_episodes)
 
@@ -33,7 +33,7 @@ def search(seed=1, centre=None):
 
     lanes = CONFIG.population * CONFIG.episodes
     arena = Arena(rewarding_dream, lanes, torch.device("cpu"))
-    return list(evolve(arena, validate, SIZES, CONFIG, seed, centre))
+    return list(evolve(arena, validate, SIZES, config, seed, centre, start))
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,29 @@ def test_around_another_centre_the_same_candidates_are_other_controllers(generat
     np.testing.assert_array_equal(around_zero[0].returns, generations[0].returns)
     elsewhere = search(centre=torch.ones(SIZES.feature_size))
     assert (elsewhere[0].returns != generations[0].returns).any()
+
+
+@pytest.mark.parametrize("centre", [None, torch.linspace(-1, 1, SIZES.feature_size)])
+def test_a_search_goes_on_from_where_another_came_to(generations, centre):
+    found = generations[-1].mean
+    config = changed(CONFIG, generations=1, sigma=1e-6)
+    after = search(centre=centre, start=found, config=config)[0]
+    assert after.merit == pytest.approx(generations[-1].merit, abs=1e-3)
+    torch.testing.assert_close(after.mean.parameters, found.parameters, atol=1e-4, rtol=0)
+
+
+def test_candidates_play_more_episodes_from_generation_to_generation():
+    config = changed(CONFIG, generations=5, more_episodes=3)
+    episodes = [
+        generation.steps / CONFIG.population / STEPS for generation in search(config=config)
+    ]
+    assert episodes == [2, 3, 4, 4, 5]
+
+
+def test_a_raced_generation_costs_less_and_the_search_improves_all_the_same(generations):
+    raced = search(config=changed(CONFIG, racing=1))
+    assert raced[0].steps == 0.75 * generations[0].steps
+    assert raced[-1].returns.mean() > 0.4 * STEPS
 
 
 def test_each_generation_plays_on_seeds_of_its_own():

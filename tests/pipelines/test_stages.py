@@ -24,7 +24,7 @@ from tests.waiting import wait_for
 from world_models.data.store import Episode, shard_path, write_shard
 from world_models.errors import DivergedError
 from world_models.evolution.search import Generation, Validation
-from world_models.models.checkpoint import save_rnn, save_vae
+from world_models.models.checkpoint import save_controllers, save_rnn, save_vae
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.models.vae import VAE, VAESizes
@@ -234,6 +234,19 @@ def test_a_checkpoint_made_with_other_sizes_is_named(project, refused_here):
     save_rnn(Path("models/pendulum/rnn.safetensors"), MDNRNN(sizes))
     line = refused_here("controller", "pendulum")
     assert "models/pendulum/rnn.safetensors: made for latents of 32, not 16" in line
+
+
+def test_a_warm_start_that_is_none_is_named(project, refused_here):
+    write_episodes(project, "latents")
+    save_vae(Path("models/pendulum/vae.safetensors"), VAE(VAESizes(16)))
+    sizes = MDNRNNSizes(16, 1, 8, 2, False, reward_head=True, done_head=False)
+    save_rnn(Path("models/pendulum/rnn.safetensors"), MDNRNN(sizes))
+    set_parameters(project, scale="smoke", smoke__pendulum__controller__warm_start="old.c")
+    line = refused_here("controller", "pendulum")
+    assert "warm_start: old.c: no such file" in line
+    other = ControllerSizes(24, 1, bias=False, cell=False)
+    save_controllers(Path("old.c"), Controllers(other, torch.zeros(1, other.parameter_count)))
+    assert "warm_start: old.c: 1 of ControllerSizes(" in refused_here("controller", "pendulum")
 
 
 def test_latents_of_another_v_are_named(project, refused_here):

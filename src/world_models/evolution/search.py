@@ -11,6 +11,7 @@ from torch import Tensor
 from world_models.config import ControllerConfig
 from world_models.evolution.centre import decentre
 from world_models.evolution.fitness import Arena
+from world_models.evolution.racing import race
 from world_models.evolution.strategy import CMAES
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.seeds import EVOLVE, VALIDATE
@@ -31,7 +32,7 @@ class Generation:
     number: int
     """From 1."""
     returns: np.ndarray
-    """Mean return of each candidate in the world of the search (population,)."""
+    """Mean return of each candidate in the world of the search (population,), as far as it came."""
     sigma: float
     steps: int
     """Steps played in the generation."""
@@ -53,15 +54,19 @@ def evolve(
     config: ControllerConfig,
     seed: int,
     centre: Tensor | None = None,
+    start: Controllers | None = None,
 ) -> Iterator[Generation]:
     """Evolves C in an arena, a generation at a time.
 
     Each generation plays on seeds of its own, the same for all its candidates. The mean is tried
-    by `validate` every few generations and after the last. With a `centre` (F,), the search goes
-    on in coordinates where features are zero there.
+    by `validate` every few generations and after the last.
+
+    Args:
+        centre: the search goes on in coordinates where features are zero here (F,).
+        start: one controller, which the search begins from; otherwise it begins from zeros.
     """
     strategy = CMAES(
-        sizes.parameter_count,
+        _first_mean(sizes, centre, start),
         config.population,
         config.sigma,
         config.diagonal,
@@ -70,22 +75,30 @@ def evolve(
     )
     for number in range(1, config.generations + 1):
         candidates = strategy.ask()
-        played = arena.score(
-            _controllers(sizes, candidates, centre),
-            generation_seeds(config.episodes, seed, number),
-        )
-        returns = played.returns.mean(axis=1)
-        strategy.tell(candidates, returns)
+        seeds = generation_seeds(config.episodes_at(number), seed, number)
+        raced = race(arena, _controllers(sizes, candidates, centre), seeds, config.racing)
+        strategy.tell(candidates, raced.fitness)
         mean = _controllers(sizes, strategy.mean[None], centre)
         due = number % config.validate_every == 0 or number == config.generations
         yield Generation(
             number,
-            returns,
+            raced.returns,
             strategy.sigma,
-            int(played.lengths.sum()),
+            raced.steps,
             mean,
             validate(mean) if due else None,
         )
+
+
+def _first_mean(
+    sizes: ControllerSizes, centre: Tensor | None, start: Controllers | None
+) -> np.ndarray:
+    if start is None:
+        return np.zeros(sizes.parameter_count)
+    parameters = start.parameters.double()
+    if centre is not None:
+        parameters = decentre(sizes, parameters, -centre)
+    return parameters[0].numpy()
 
 
 def _controllers(

@@ -5,22 +5,24 @@ import numpy as np
 
 
 class CMAES:
-    """Searches for parameters of high fitness, from zeros (paper, appendix A.3)."""
+    """Searches for parameters of high fitness (paper, appendix A.3)."""
 
     def __init__(
         self,
-        parameters: int,
+        start: np.ndarray,
         population: int,
         sigma: float,
-        diagonal: bool,
+        diagonal: bool | int,
         seed: int,
         sigma_decay: float = 1.0,
     ) -> None:
-        """Starts at zeros.
+        """Prepares a search.
 
         Args:
+            start: the parameters that it begins from (parameters,).
             sigma: the first step size.
-            diagonal: only a variance for each parameter is learned, not their covariance.
+            diagonal: only a variance for each parameter is learned, not their covariance: always,
+                or in so many first generations.
             sigma_decay: factor on the step size after each generation, beside CMA-ES's own rule,
                 which needs far more generations than a short search has.
         """
@@ -33,7 +35,7 @@ class CMAES:
             "verbose": -9,
             "verb_log": 0,
         }
-        self._search = cma.CMAEvolutionStrategy(np.zeros(parameters), sigma, options)
+        self._search = cma.CMAEvolutionStrategy(start, sigma, options)
 
     def ask(self) -> np.ndarray:
         """A generation of candidates (population, parameters) float64."""
