@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks import fixtures
-from pipelines.controller import real_world
+from pipelines.controller import GAMES, real_world
 from world_models.config import ControllerConfig
 from world_models.data.store import EpisodeStore
 from world_models.evolution.centre import feature_mean
@@ -34,32 +34,43 @@ from world_models.tasks import get_task
 from world_models.worlds.real import RealWorld
 
 TASK = get_task("carracing")
-WAYS: dict[str, dict[str, Any]] = {
-    "24 candidates, 4 tracks": {"population": 24, "episodes": 4},
-    "48 candidates, 2 tracks": {"population": 48, "episodes": 2},
-    "48, 2 and a step of 0.15 that shrinks by 7%": {
-        "population": 48,
-        "episodes": 2,
-        "sigma": 0.15,
-        "sigma_decay": 0.93,
-    },
+PLAIN = {
+    "population": 48,
+    "episodes": 2,
+    "more_episodes": 0,
+    "racing": 0,
+    "sigma": 0.1,
+    "sigma_decay": 1.0,
+    "diagonal": True,
+    "warm_start": None,
+    "patience": 80,
+    "validate_every": 4,
 }
-"""What differs from params.yaml; a generation of each costs about the same."""
+"""What each way differs from: 48 candidates on two tracks each."""
+WAYS: dict[str, dict[str, Any]] = {
+    "48 candidates x 2 tracks": {},
+    "nobody is cut off": {"patience": 0, "validate_every": 1},
+    "covariances too": {"diagonal": False},
+    "large steps first": {"sigma": 0.15, "sigma_decay": 0.93},
+    "racing: 1 track, the better half 2 more": {"episodes": 3, "racing": 1},
+    "1 track, in generation 10 3": {"episodes": 1, "more_episodes": 2, "generations": 10},
+}
 Row = dict[str, Any]
-JUDGED = VALIDATE[1000:1040]
-"""Episodes that a point of the curve is the mean of."""
+JUDGED = VALIDATE[1000:1024]
+"""Episodes that a point of a search's curve is the mean of."""
 
 
 def main() -> None:
     """Runs every way with every seed and draws what came of it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.driver", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="searches each way")
+    parser.add_argument("--minutes", type=float, default=3, help="of evolution, each search")
     parser.add_argument("--table", type=Path, default=Path("docs/driver.csv"))
     parser.add_argument("--picture", type=Path, default=Path("docs/pictures/driver.png"))
     arguments = parser.parse_args()
     course, rows = Course(), list[Row]()
     for seed, way in product(range(1, arguments.seeds + 1), WAYS):
-        for row in course.searched(way, seed):
+        for row in course.searched(way, seed, arguments.minutes):
             rows.append(row)
             print(*row.values(), sep="\t", flush=True)
             write(arguments.table, rows)
@@ -92,9 +103,10 @@ class Course:
 
         return Arena(game, lanes, self.vae.device)
 
-    def searched(self, way: str, seed: int) -> Iterator[Row]:
-        """A search; a row for each generation whose mean has been judged."""
-        config = self.config.model_copy(update=WAYS[way])
+    def searched(self, way: str, seed: int, limit: float) -> Iterator[Row]:
+        """A search of so many minutes; a row for each generation whose mean has been judged."""
+        config = self.config.model_copy(update={"generations": 100, **PLAIN, **WAYS[way]})
+        lanes = min(config.population * config.episodes, GAMES)
         frames, judging, start = 0, 0.0, time.perf_counter()
 
         def judge(mean: Controllers) -> Validation:
@@ -105,7 +117,7 @@ class Course:
             return Validation(played, played)
 
         with (
-            closing(self.arena(config.population * config.episodes, config.patience)) as arena,
+            closing(self.arena(lanes, config.patience)) as arena,
             closing(self.arena(len(JUDGED), 0)) as judges,
         ):
             for generation in evolve(arena, judge, self.sizes, config, seed, self.centre):
@@ -120,6 +132,8 @@ class Course:
                         "minutes": round(minutes, 2),
                         "score": round(generation.merit, 1),
                     }
+                    if minutes > limit:
+                        return
 
 
 def write(path: Path, rows: Sequence[Row]) -> None:
@@ -141,12 +155,22 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
         ]
         for points in searches:
             axes.plot(*columns(points), color=f"C{number}", linewidth=0.7, alpha=0.5)
-        together = np.mean([columns(points) for points in searches], axis=0)
-        axes.plot(*together, color=f"C{number}", linewidth=2.5, label=way)
-    axes.set(xlabel="minutes of evolution", ylabel="CarRacing's return, mean of 40 episodes")
+        axes.plot(*mean_curve(searches), color=f"C{number}", linewidth=2.5, label=way)
+    axes.set(xlabel="minutes of evolution", ylabel="CarRacing's return of the search's mean")
     axes.legend()
     with made_whole(path) as aside:
         figure.savefig(aside, format="png", dpi=120)
+
+
+def mean_curve(searches: Sequence[Sequence[Row]]) -> tuple[np.ndarray, np.ndarray]:
+    """Minutes that all searches have been judged around, and the mean of their scores there."""
+    curves = [columns(points) for points in searches]
+    begun, ended = (
+        max(minutes[0] for minutes, _ in curves),
+        min(minutes[-1] for minutes, _ in curves),
+    )
+    every = np.linspace(begun, ended, 50)
+    return every, np.mean([np.interp(every, *curve) for curve in curves], axis=0)
 
 
 def columns(points: Sequence[Row]) -> tuple[list[float], list[float]]:
