@@ -16,6 +16,7 @@ from world_models.evaluation import (
     bootstrap_interval,
     load_agent,
     play_jobs,
+    protocol,
     real_jobs,
     real_world,
     summary,
@@ -68,7 +69,8 @@ def play_real(
 def report(stage: Stage, seeds: range, returns: dict[str, np.ndarray]) -> None:
     """Writes scores.json and returns.csv."""
     kinds = ("real", "dream", "random")
-    scores: dict[str, object] = {kind: summary(returns[kind]) for kind in kinds}
+    scores: dict[str, object] = {"protocol": protocol(stage.task, stage.params.scale)}
+    scores |= {kind: summary(returns[kind]) for kind in kinds}
     gap = float(returns["dream"].mean() - returns["real"].mean())
     scores["dream_to_real_gap"] = round(gap, 2)
     for kind in kinds:

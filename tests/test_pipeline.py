@@ -77,6 +77,7 @@ def runs(project):
 @every_task
 def test_agents_are_scored_in_the_real_world_in_the_dream_and_at_random(project, task):
     scores = json.loads((project / "reports" / task / "scores.json").read_text())
+    assert scores["protocol"]["scale"] == "smoke"
     for kind in ("real", "dream", "random"):
         assert {"mean", "std", "ci95", "episodes"} <= set(scores[kind])
         low, high = scores[kind]["ci95"]

@@ -95,6 +95,12 @@ def _uniform(action_size: int, seeds: Sequence[int]) -> Callable[[np.ndarray], n
     return act
 
 
+def protocol(task: Task, scale: str) -> dict[str, str | int]:
+    """What scores have to have in common, beside their seeds, to be held against each other."""
+    environment = task.env_id.rpartition(":")[2]
+    return {"scale": scale, "environment": environment, "time_limit": task.time_limit}
+
+
 def summary(returns: np.ndarray) -> dict[str, float | int | list[float]]:
     """Mean, standard deviation, 95% interval of the mean and number of returns (episodes,)."""
     return {
