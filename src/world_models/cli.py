@@ -3,10 +3,15 @@ them, so that it answers at once."""
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from world_models.errors import WorldModelsError
+
+if TYPE_CHECKING:
+    from world_models.regression import Judgement
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,6 +35,17 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--lanes", type=_count, default=10, help="games a process (10)")
     evaluate.add_argument("--workers", type=_count, default=2, help="processes (2)")
     evaluate.set_defaults(command=_evaluate)
+    gate = commands.add_parser(
+        "gate",
+        help="hold scores against their baseline",
+        description="Exit code 0: no task is worse. 1: one is. 2: none, but one can't be told.",
+    )
+    gate.add_argument("tasks", nargs="+", metavar="TASK", help="tasks' names, e.g. carracing")
+    gate.add_argument("--update", action="store_true", help="make these scores the baseline")
+    gate.add_argument("--tolerance", type=_positive, help="with --update: points that may be lost")
+    gate.add_argument("--reports", type=Path, default=Path("reports"), help="folder of scores")
+    gate.add_argument("--baselines", type=Path, default=Path("baselines"), help="folder of those")
+    gate.set_defaults(command=_gate)
     return parser
 
 
@@ -42,6 +58,12 @@ def _count(text: str) -> int:
 def _over_one(text: str) -> int:
     if (number := int(text)) < 2:
         raise argparse.ArgumentTypeError(f"{number} is under 2: one episode has no deviation")
+    return number
+
+
+def _positive(text: str) -> float:
+    if not 0 < (number := float(text)) < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not over 0")
     return number
 
 
@@ -65,6 +87,33 @@ def _evaluate(options: argparse.Namespace) -> None:
             returns.append(played)
             progress.advance(len(played))
     print(json.dumps(summary(np.concatenate(returns)), indent=2))
+
+
+def _row(task: str, judgement: "Judgement") -> str:
+    """A row of the table; without figures where there was nothing to compare."""
+    word = {0: "no worse", 1: "**worse**", 2: "can't tell"}[judgement.verdict]
+    if math.isnan(judgement.now):
+        return f"| {task} | | | | {word}: {judgement.reason} |"
+    change = f"{judgement.now - judgement.was:+.1f} [{judgement.low:+.1f}, {judgement.high:+.1f}]"
+    figures = f"{judgement.was:.1f} | {judgement.now:.1f} | {change}"
+    return f"| {task} | {figures} | {word}: {judgement.reason} |"
+
+
+def _gate(options: argparse.Namespace) -> None:
+    """Prints a table, in Markdown for a job's summary; exits with the worst verdict."""
+    from world_models import regression
+    from world_models.regression import Verdict
+
+    if options.update:
+        for task in options.tasks:
+            regression.update(options.reports, options.baselines, task, options.tolerance)
+    verdicts = set()
+    print("| task | baseline | now | change | verdict |", "|---|--:|--:|--:|---|", sep="\n")
+    for task in options.tasks:
+        judgement = regression.gate(options.reports, options.baselines, task)
+        print(_row(task, judgement))
+        verdicts.add(judgement.verdict)
+    sys.exit(next(v for v in (Verdict.WORSE, Verdict.UNCLEAR, Verdict.NO_WORSE) if v in verdicts))
 
 
 if __name__ == "__main__":

@@ -17,5 +17,9 @@ class StoreError(WorldModelsError):
     """A shard of the data set is missing or damaged."""
 
 
+class ScoresError(WorldModelsError):
+    """Scores or their baseline are missing or damaged."""
+
+
 class DivergedError(WorldModelsError):
     """A loss is no longer finite."""
