@@ -20,7 +20,8 @@ from world_models.errors import WorldModelsError
 from world_models.files import made_whole
 from world_models.task import Task
 from world_models.tasks import get_task
-from world_models.tracking import StageRun, default_uri, stage_run
+from world_models.tracking.run import StageRun, stage_run
+from world_models.tracking.store import default_uri
 
 EXPERIMENT = "world-models"
 MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)

@@ -28,7 +28,7 @@ from world_models.models.checkpoint import save_controllers, save_rnn, save_vae
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.models.vae import VAE, VAESizes
-from world_models.tracking import StageRun
+from world_models.tracking.run import StageRun
 from world_models.worlds.rollout import Played
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ def refused(name, *arguments):
 def run_here(project, monkeypatch):
     """Give a function that runs a stage in this process, without MLflow: how it exits."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process keeps its own
-    untracked = StageRun("", None)
+    untracked = StageRun()
     monkeypatch.setattr(stage_module, "stage_run", lambda **_: contextlib.nullcontext(untracked))
 
     def run(name, *arguments, work=None):

@@ -1,24 +1,29 @@
-"""Tracking against a real SQLite store, and against a server that isn't there."""
+"""Runs in a real SQLite store."""
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from world_models import tracking
+from tests.waiting import wait_for
+from world_models.tracking.run import stage_run
+from world_models.tracking.store import default_uri
 
 START = """
 import sys
 from pathlib import Path
-from world_models.tracking import default_uri, stage_run
+from world_models.tracking.run import stage_run
+from world_models.tracking.store import default_uri
 root = Path(sys.argv[1])
 with stage_run(uri=default_uri(root), artifact_root=root / "artifacts", experiment="e",
                stage=sys.argv[2], task="t", scale="smoke", revision="r") as run:
     run.log_metrics({"loss": 1.0})
-    assert run.run_id
+print(run.run_id)
 """
 
 
@@ -28,9 +33,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("a store")
 
 
-def open_run(root: Path, stage: str = "vae", uri: str | None = None, **tags: str):
-    return tracking.stage_run(
-        uri=uri or tracking.default_uri(root),
+def open_run(root: Path, stage: str = "vae", id_file: Path | None = None, **tags: str):
+    return stage_run(
+        uri=default_uri(root),
         artifact_root=root / "artifacts",
         experiment="world-models",
         stage=stage,
@@ -38,11 +43,12 @@ def open_run(root: Path, stage: str = "vae", uri: str | None = None, **tags: str
         scale="smoke",
         revision="abc123",
         tags=tags,
+        id_file=id_file,
     )
 
 
 def stored(root: Path, run_id: str) -> Run:
-    return MlflowClient(tracking_uri=tracking.default_uri(root)).get_run(run_id)
+    return MlflowClient(tracking_uri=default_uri(root)).get_run(run_id)
 
 
 def test_params_are_flattened(root: Path) -> None:
@@ -61,13 +67,14 @@ def test_metrics_keep_their_steps(root: Path) -> None:
         for step, loss in [(10, 3.0), (20, 2.0)]:
             run.log_metrics({"loss": loss, "kl": 1.0}, step=step)
         run.log_metrics({"bad": float("nan")})
-    client = MlflowClient(tracking_uri=tracking.default_uri(root))
+    client = MlflowClient(tracking_uri=default_uri(root))
     history = client.get_metric_history(run.run_id, "loss")
     assert [(m.step, m.value) for m in history] == [(10, 3.0), (20, 2.0)]
 
 
 def test_name_tags_and_end(root: Path) -> None:
     with open_run(root, dvc_stage="vae@carracing") as run:
+        wait_for(lambda: run.run_id)
         assert stored(root, run.run_id).info.status == "RUNNING"
     seen = stored(root, run.run_id)
     assert seen.info.run_name == "vae@carracing"
@@ -119,56 +126,64 @@ def test_runs_share_an_experiment(root: Path) -> None:
     assert len(ids) == 1
 
 
-def test_failures_are_said_once_and_counted(
-    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tries = []
+def test_a_run_that_was_killed_is_continued(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "run"
+    with suppress(KeyboardInterrupt), open_run(root, id_file=file) as first:
+        first.log_metrics({"loss": 3.0}, step=1)
+        raise KeyboardInterrupt
+    assert file.read_text() == first.run_id
+    assert stored(root, first.run_id).info.status == "KILLED"
+    with open_run(root, id_file=file) as second:
+        second.log_metrics({"loss": 2.0}, step=2)
+    assert second.run_id == first.run_id
+    assert stored(root, first.run_id).info.status == "FINISHED"
+    history = MlflowClient(tracking_uri=default_uri(root)).get_metric_history(first.run_id, "loss")
+    assert [metric.value for metric in history] == [3.0, 2.0]
 
-    def gone(*_args: object, **_kwargs: object) -> None:
-        tries.append(1)
-        raise ConnectionError("server gone")
 
-    with open_run(root) as run:
-        monkeypatch.setattr(MlflowClient, "log_batch", gone)
-        for step in range(5):
-            run.log_metrics({"loss": 0.0}, step=step)
-    said = capsys.readouterr().err
-    assert len(tries) == 1, "it cools down instead of trying each time"
-    assert said.count("server gone") == 1
-    assert "5 calls were not logged" in said
+def test_a_run_of_another_store_is_not_continued(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("0" * 32)
+    with open_run(root, id_file=tmp_path / "run") as run:
+        pass
+    assert run.run_id != "0" * 32
+    assert (tmp_path / "run").read_text() == run.run_id
     assert stored(root, run.run_id).info.status == "FINISHED"
 
 
-def test_no_server_costs_no_stage(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_a_start_whose_answer_was_lost_makes_no_second_run(
+    root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    done = False
-    with open_run(tmp_path, uri="http://127.0.0.1:9") as run:
-        run.log_params({"a": 1})
-        run.log_metrics({"loss": 0.0})
-        done = True
-    assert done
-    assert run.run_id == ""
-    assert "vae@carracing goes on without being logged" in capsys.readouterr().err
+    create, created = MlflowClient.create_run, []
+
+    def unheard(*arguments: Any, **more: Any) -> Any:
+        created.append(create(*arguments, **more).info.run_id)
+        raise ConnectionError("timed out")
+
+    monkeypatch.setattr(MlflowClient, "create_run", unheard)
+    with open_run(root) as run:
+        run.log_metrics({"loss": 1.0})
+    assert created == [run.run_id]
+    assert stored(root, run.run_id).data.metrics == {"loss": 1.0}
 
 
 def test_two_processes_may_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", START, str(tmp_path), stage],
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=tmp_path,
         )
         for stage in ("vae", "rnn")
     ]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
+    ids, errors = zip(*(process.communicate(timeout=120) for process in processes), strict=True)
     assert [process.returncode for process in processes] == [0, 0], errors
-    assert "without being logged" not in "".join(errors)
+    assert errors == ("", "")
+    assert all(len(run_id.strip()) == 32 for run_id in ids)
     assert not (tmp_path / "mlruns").exists()
 
 
 def test_importing_tracking_does_not_import_mlflow() -> None:
-    code = "import sys, world_models.tracking; sys.exit('mlflow' in sys.modules)"
+    code = "import sys, world_models.tracking.run; sys.exit('mlflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

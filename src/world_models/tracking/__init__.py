@@ -1,0 +1,1 @@
+"""MLflow: the runs of stages and pipelines. The only room that knows it."""

@@ -1,0 +1,194 @@
+"""One MLflow run for each stage. Tracking must never cost a training: see `delivery`."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from world_models.files import made_whole
+from world_models.tracking.delivery import Delivery
+from world_models.tracking.store import experiment_id, hopeless, open_store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PARAMS_A_CALL = 100
+"""MLflow takes no more at once."""
+
+
+@dataclass
+class StageRun:
+    """An open run. No method waits for MLflow, or raises where it fails.
+
+    Without a `delivery` nothing is logged.
+    """
+
+    delivery: Delivery | None = None
+    run_id: str = ""
+    """Empty until the store has answered."""
+    client: "MlflowClient | None" = None
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Log parameters; nested ones get dotted names, `vae.batch_size`."""
+        entries = list(flatten(params).items())
+        for start in range(0, len(entries), PARAMS_A_CALL):
+            self._send("parameters", partial(_log_params, entries[start : start + PARAMS_A_CALL]))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Log numbers, at `step` (0 if there are no steps)."""
+        now = int(time.time() * 1000)
+        self._send("metrics", partial(_log_metrics, dict(metrics), now, step or 0))
+
+    def log_artifact(self, path: Path) -> None:
+        """Copy a file, which has to stay for as long as the run, to the run's artifacts."""
+        if not path.exists():
+            raise FileNotFoundError(path)  # the stage's mistake, not MLflow's
+        self._send(path.name, partial(_log_artifact, path.resolve()))
+
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Set tags; one that is there is replaced."""
+        self._send("tags", partial(_set_tags, dict(tags)))
+
+    def end(self, status: str) -> None:
+        """Close the run; says what was lost, if anything."""
+        if self.delivery is not None:
+            self._send("the run's end", lambda client, run: client.set_terminated(run, status))
+            self.delivery.close()
+
+    def _send(self, what: str, call: "Callable[[MlflowClient, str], object]") -> None:
+        def make() -> None:
+            if self.client is None:
+                raise NotStartedError
+            call(self.client, self.run_id)
+
+        if self.delivery is not None:
+            self.delivery.put(what, make)
+
+
+class NotStartedError(Exception):
+    """The store has refused to begin the run, so it takes nothing of it."""
+
+
+@contextmanager
+def stage_run(
+    *,
+    uri: str,
+    artifact_root: Path,
+    experiment: str,
+    stage: str,
+    task: str,
+    scale: str,
+    revision: str,
+    tags: Mapping[str, str] | None = None,
+    id_file: Path | None = None,
+) -> Iterator[StageRun]:
+    """One MLflow run, e.g. `vae@carracing`, open as long as the block.
+
+    It ends as FINISHED, as KILLED on Ctrl-C, as FAILED on any other exception, which goes on
+    unchanged. The block never waits for the store. `artifact_root` holds the artifacts of an
+    embedded store; a server has a place of its own. The run's id is written to `id_file`; where
+    that is there already, that run is continued.
+    """
+    all_tags = {
+        "start": uuid4().hex,
+        "stage": stage,
+        "task": task,
+        "scale": scale,
+        "git_revision": revision,
+        "mlflow.source.git.commit": revision,  # MLflow shows this one as the run's version
+        "mlflow.source.name": stage,
+        **(tags or {}),
+    }
+    run = StageRun(Delivery(lambda error: isinstance(error, NotStartedError) or hopeless(error)))
+
+    def start() -> None:
+        client = open_store(uri)
+        run_id = _continued(client, id_file)
+        if not run_id:
+            group = experiment_id(client, artifact_root, experiment)
+            run_id = _created(client, group, f"{stage}@{task}", all_tags)
+            _remember(run_id, id_file)
+        run.client, run.run_id = client, run_id
+
+    assert run.delivery is not None
+    run.delivery.put("the run's start", start)
+    status = "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    except SystemExit as exit_:
+        status = "FAILED" if exit_.code else "FINISHED"
+        raise
+    finally:
+        run.end(status)
+
+
+def _created(client: "MlflowClient", group: str, name: str, tags: Mapping[str, str]) -> str:
+    """A new run; or the one of an earlier try, whose answer was lost on its way."""
+    begun = client.search_runs([group], f"tags.start = '{tags['start']}'", max_results=1)
+    run = begun[0] if begun else client.create_run(group, run_name=name, tags=dict(tags))
+    return str(run.info.run_id)
+
+
+def _remember(run_id: str, id_file: Path | None) -> None:
+    if id_file is not None:
+        with made_whole(id_file) as aside:
+            aside.write_text(run_id)
+
+
+def _continued(client: "MlflowClient", id_file: Path | None) -> str:
+    """The run that was begun before, open again; empty where this store has none."""
+    from mlflow.exceptions import MlflowException
+
+    if id_file is None or not id_file.exists():
+        return ""
+    run_id = id_file.read_text().strip()
+    try:
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException as error:
+        if hopeless(error):
+            return ""  # of another store, or deleted
+        raise
+    return run_id
+
+
+def _log_params(entries: list[tuple[str, object]], client: "MlflowClient", run: str) -> None:
+    from mlflow.entities import Param
+
+    client.log_batch(run, params=[Param(key, str(value)) for key, value in entries])
+
+
+def _log_metrics(
+    metrics: Mapping[str, float], now: int, step: int, client: "MlflowClient", run: str
+) -> None:
+    from mlflow.entities import Metric
+
+    client.log_batch(run, metrics=[Metric(k, float(v), now, step) for k, v in metrics.items()])
+
+
+def _log_artifact(path: Path, client: "MlflowClient", run: str) -> None:
+    client.log_artifact(run, str(path))
+
+
+def _set_tags(tags: Mapping[str, str], client: "MlflowClient", run: str) -> None:
+    from mlflow.entities import RunTag
+
+    client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()])
+
+
+def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """`{"vae": {"z": 32}}` as `{"vae.z": 32}`."""
+    flat: dict[str, object] = {}
+    for key, value in params.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,83 @@
+"""Where runs are kept: a store embedded in the project, or a server."""
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Experiment
+
+SQLITE = "sqlite:///"
+
+# MLflow's own defaults wait up to 498 s for a server that is gone.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def default_uri(root: Path) -> str:
+    """The store embedded in the project at `root`."""
+    return f"{SQLITE}{root.resolve() / 'mlflow.db'}"
+
+
+def open_store(uri: str) -> "MlflowClient":
+    """A client of the store; the first use of an embedded one makes it."""
+    for key, value in _PATIENCE.items():
+        os.environ.setdefault(key, value)
+    from mlflow import MlflowClient
+
+    for name in ("alembic", "mlflow.store.db.utils"):  # a page of lines on the first use
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with _alone(uri):
+        return MlflowClient(tracking_uri=uri)
+
+
+def experiment_id(client: "MlflowClient", artifact_root: Path, name: str) -> str:
+    """The experiment's id; it is made where there is none.
+
+    `artifact_root` holds the artifacts of an embedded store; a server has a place of its own.
+    """
+    uri = client.tracking_uri
+    with _alone(uri):
+        found: Experiment | None = client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        location = (artifact_root.resolve() / name).as_uri() if uri.startswith(SQLITE) else None
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except Exception:
+            found = client.get_experiment_by_name(name)  # a stage beside this one was faster
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+
+def hopeless(error: Exception) -> bool:
+    """Whether a call would fail each time: the store has refused it, or its file is gone."""
+    from mlflow.exceptions import MlflowException
+
+    refusals = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"}
+    refused = isinstance(error, MlflowException) and error.error_code in refusals
+    return refused or isinstance(error, FileNotFoundError)
+
+
+def _alone(uri: str) -> AbstractContextManager[None]:
+    """Hold other processes off an embedded store: two first uses at once would collide."""
+    if not uri.startswith(SQLITE):
+        return nullcontext()
+    return _locked(Path(uri.removeprefix(SQLITE) + ".lock"))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go when the file closes, or the process dies
+        yield

@@ -1,0 +1,212 @@
+"""A real MLflow server that dies, hangs and comes back while a stage is at work."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.waiting import wait_for
+from world_models.tracking import delivery
+from world_models.tracking.run import StageRun, stage_run
+
+
+class Server:
+    """`mlflow server` on loopback, with a store in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port, self.process = folder, free_port(), None
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Returns once it answers."""
+        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+        command += ["--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self.folder / "log").open("a") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                env=os.environ | quiet,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        wait_for(self.answers, 120)
+
+    def answers(self) -> bool:
+        """Whether it is up."""
+        try:
+            return bool(urlopen(f"{self.uri}/health", timeout=2).status == 200)
+        except (URLError, OSError):
+            return False
+
+    def signal(self, number: int) -> None:
+        """To it and its workers."""
+        assert self.process is not None
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        """At once."""
+        if self.process is not None:
+            self.signal(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    one = Server(tmp_path_factory.mktemp("server"))
+    try:
+        one.start()
+        yield one
+    finally:
+        one.kill()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries again after a tenth of a second, and gives a request up after a second."""
+    monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(delivery, "LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+def open_run(uri: str, folder: Path):
+    return stage_run(
+        uri=uri,
+        artifact_root=folder,
+        experiment="world-models",
+        stage="vae",
+        task="carracing",
+        scale="smoke",
+        revision="abc123",
+    )
+
+
+def train(run: StageRun, first: int) -> float:
+    """Ten batches with a metric each, and the longest of them in seconds."""
+    longest = 0.0
+    for step in range(first, first + 10):
+        start = time.monotonic()
+        run.log_metrics({"loss": float(step)}, step)
+        longest = max(longest, time.monotonic() - start)
+    return longest
+
+
+def losses(server: Server, run: StageRun) -> list[float]:
+    client = MlflowClient(tracking_uri=server.uri)
+    return [metric.value for metric in client.get_metric_history(run.run_id, "loss")]
+
+
+def status(server: Server, run: StageRun) -> str:
+    return str(MlflowClient(tracking_uri=server.uri).get_run(run.run_id).info.status)
+
+
+def test_a_server_gets_metrics_and_artifacts(server, tmp_path, capsys):
+    (tmp_path / "scores.json").write_text("{}")
+    with open_run(server.uri, tmp_path) as run:
+        train(run, 0)
+        run.log_artifact(tmp_path / "scores.json")
+    assert losses(server, run) == list(range(10))
+    artifacts = MlflowClient(tracking_uri=server.uri).list_artifacts(run.run_id)
+    assert [artifact.path for artifact in artifacts] == ["scores.json"]
+    assert status(server, run) == "FINISHED"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_server_that_dies_and_comes_back_has_it_all_in_the_end(server, tmp_path, capsys):
+    with open_run(server.uri, tmp_path) as run:
+        train(run, 0)
+        wait_for(lambda: run.run_id)
+        server.kill()
+        assert train(run, 10) < 0.1
+        wait_for(lambda: "not logging for now" in capsys.readouterr().err)
+        server.start()
+        train(run, 20)
+    assert losses(server, run) == list(range(30))
+    assert status(server, run) == "FINISHED"
+    assert "tracking: logging again, " in capsys.readouterr().err
+
+
+def test_a_server_that_hangs_holds_nothing_up(server, tmp_path, capsys):
+    with open_run(server.uri, tmp_path) as run:
+        wait_for(lambda: run.run_id)
+        server.signal(signal.SIGSTOP)
+        assert train(run, 0) < 0.1
+        time.sleep(1.5)
+        assert train(run, 10) < 0.1
+        server.signal(signal.SIGCONT)
+    assert losses(server, run) == list(range(20))
+    assert status(server, run) == "FINISHED"
+    assert "lost" not in capsys.readouterr().err
+
+
+def test_a_server_that_comes_up_late_gets_the_whole_run(server, tmp_path):
+    server.kill()
+    with open_run(server.uri, tmp_path) as run:
+        train(run, 0)
+        assert run.run_id == ""
+        server.start()
+    assert losses(server, run) == list(range(10))
+    assert status(server, run) == "FINISHED"
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Knows nobody."""
+
+    def do_GET(self) -> None:
+        """401."""
+        self.send_error(401, "who are you?")
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def test_a_server_that_refuses_the_credentials_costs_no_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(delivery, "PATIENCE_S", 0.5)
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a-secret")
+    refusing = HTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=refusing.serve_forever, daemon=True).start()
+    try:
+        with open_run(f"http://127.0.0.1:{refusing.server_port}", tmp_path) as run:
+            assert train(run, 0) < 0.1
+    finally:
+        refusing.shutdown()
+        refusing.server_close()
+    said = capsys.readouterr().err
+    assert said.count("not logging for now") == 1
+    assert "401" in said
+    assert "lost: the run's start (1), metrics (10), the run's end (1)" in said
+    assert "a-secret" not in said
+
+
+def test_no_server_at_all_costs_no_training(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(delivery, "PATIENCE_S", 0.5)
+    with open_run(f"http://127.0.0.1:{free_port()}", tmp_path) as run:
+        assert train(run, 0) < 0.1
+    assert run.run_id == ""
+    assert "lost: the run's start (1), metrics (10), the run's end (1)" in capsys.readouterr().err
