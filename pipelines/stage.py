@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.stage_key import stage_key
+from pipelines.lineage import Lineage, lineage, outputs
 from world_models.config import STAGES, Params, Section
 from world_models.errors import WorldModelsError
 from world_models.files import made_whole
@@ -24,6 +24,8 @@ from world_models.tracking.run import StageRun, stage_run
 from world_models.tracking.store import default_uri
 
 EXPERIMENT = "world-models"
+BY_HAND = Lineage("", {}, {})
+"""Where a stage comes from that DVC doesn't run."""
 MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 """Faults of the disk that a user can mend."""
 
@@ -45,6 +47,11 @@ class Stage:
         name = next(name for name, model in STAGES.items() if model is kind)
         self.run.log_params({name: values.model_dump()})
         return values
+
+    def log_every_section(self) -> None:
+        """Logs the parameters of all stages."""
+        for kind in STAGES.values():
+            self.section(kind)
 
     @property
     def episodes(self) -> Path:
@@ -114,6 +121,8 @@ def _run(name: str, task_name: str, shard: int | None, work: Callable[[Stage], N
     params = Params(Path("params.yaml"), task_name)
     task = get_task(task_name)
     root = project_root()
+    dvc_stage = os.environ.get("DVC_STAGE")
+    origin = lineage(dvc_stage) if dvc_stage else BY_HAND
     with stage_run(
         uri=os.environ.get("MLFLOW_TRACKING_URI") or default_uri(root),
         artifact_root=root / "mlartifacts",
@@ -122,10 +131,15 @@ def _run(name: str, task_name: str, shard: int | None, work: Callable[[Stage], N
         task=task_name,
         scale=params.scale,
         revision=_revision(),
-        tags=_dvc_tags(),
+        tags=_tags(origin),
     ) as run:
         run.log_params({"seed": params.seed})
+        for path, md5 in origin.inputs.items():
+            if path.startswith("data/"):
+                run.log_dataset(path, md5)
         work(Stage(name, task, params, run, shard))
+        if dvc_stage:
+            run.set_tags({f"output.{path}": md5 for path, md5 in outputs(dvc_stage).items()})
 
 
 def project_root() -> Path:
@@ -133,10 +147,15 @@ def project_root() -> Path:
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 
-def _dvc_tags() -> dict[str, str]:
-    """The stage's name and key where DVC runs it; by hand it has none."""
-    stage = os.environ.get("DVC_STAGE")
-    return {"dvc.stage": stage, "dvc.stage_key": stage_key(stage)} if stage else {}
+def _tags(origin: Lineage) -> dict[str, str]:
+    """What a run's results come from; of a stage that is run by hand DVC knows nothing."""
+    of_dvc = {
+        "dvc.stage": os.environ.get("DVC_STAGE"),
+        "dvc.stage_key": origin.key,
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
+    }
+    inputs = {f"input.{path}": md5 for path, md5 in origin.inputs.items()}
+    return {key: value for key, value in of_dvc.items() if value} | inputs
 
 
 def _revision() -> str:

@@ -1,6 +1,7 @@
 """The whole pipeline at its smallest scale: every task, from nothing to scores."""
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 TASKS = ["pendulum", "carracing", "takecover"]
-STAGES = ["collect", "vae", "encode", "rnn", "controller", "evaluate"]
+STAGES = ["collect", "vae", "encode", "rnn", "controller", "evaluate", "pipeline"]
 REPORTS = [
     *("collect.json", "vae.json", "rnn.json", "controller.json", "scores.json"),
     *("generations.csv", "returns.csv"),
@@ -25,7 +26,7 @@ REPORTS = [
 every_task = pytest.mark.parametrize("task", TASKS)
 
 
-def run(project, *command):
+def run(project, *command, expected=0):
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
     environment |= {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -35,7 +36,7 @@ def run(project, *command):
     done = subprocess.run(
         command, cwd=project, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == expected, done.stdout + done.stderr
     return done
 
 
@@ -141,6 +142,49 @@ def test_every_stage_has_a_finished_run_with_parameters_metrics_and_its_origin(p
     keys = {logged.data.tags["dvc.stage_key"] for logged in found.values()}
     assert len(keys) == len(found)
     assert keys == {path.name for path in (project / ".dvc" / "cache" / "runs").glob("*/*")}
+
+
+@every_task
+def test_a_run_names_what_it_read_and_what_it_wrote(project, runs, task):
+    found, _ = runs
+    tags = found[f"rnn@{task}"].data.tags
+    vae = f"models/{task}/vae.safetensors"
+    assert tags[f"input.{vae}"] == hashlib.md5((project / vae).read_bytes()).hexdigest()
+    assert tags[f"input.data/{task}/latents"].endswith(".dir")
+    rnn = f"models/{task}/rnn.safetensors"
+    assert tags[f"output.{rnn}"] == hashlib.md5((project / rnn).read_bytes()).hexdigest()
+    (read,) = found[f"rnn@{task}"].inputs.dataset_inputs
+    assert read.dataset.name == f"data/{task}/latents"
+    assert read.dataset.digest == tags[f"input.data/{task}/latents"]
+
+
+@every_task
+def test_one_run_names_those_of_all_stages_and_carries_the_scores(runs, task):
+    found, client = runs
+    pipeline = found[f"pipeline@{task}"]
+    for stage in STAGES[:-1]:
+        assert pipeline.data.tags[f"run.{stage}"] == found[f"{stage}@{task}"].info.run_id
+    scored = found[f"evaluate@{task}"].data.metrics
+    assert pipeline.data.metrics["real/mean"] == pytest.approx(scored["real/mean"], abs=0.01)
+    assert {"vae/validation/loss", "rnn/validation/nll"} <= set(pipeline.data.metrics)
+    assert {"vae.batches", "dream.temperature"} <= set(pipeline.data.params)
+    (version,) = client.search_model_versions(f"name = 'world-models-{task}'")
+    assert version.run_id == pipeline.info.run_id
+    assert float(version.tags["real_mean"]) == pytest.approx(pipeline.data.metrics["real/mean"])
+
+
+def test_the_gate_makes_an_agent_the_champion_that_can_be_taken_out_again(project):
+    gate = [sys.executable, "-m", "world_models.cli", "gate", "pendulum"]
+    done = run(project, *gate, "--update", expected=2)
+    assert "pendulum: version 1 is the champion" in done.stderr
+    assert "can't tell: too few episodes: 2; 10 are the least" in done.stdout
+    evaluate = [sys.executable, "-m", "world_models.cli", "evaluate", "pendulum"]
+    done = run(project, *evaluate, "--model", "champion", "--episodes", "2")
+    scores = json.loads((project / "reports" / "pendulum" / "scores.json").read_text())
+    assert json.loads(done.stdout)["mean"] == pytest.approx(scores["real"]["mean"], abs=0.01)
+    done = run(project, *evaluate, "--model", "7", expected=1)
+    assert "world-models-pendulum: no version '7'" in done.stderr
+    (project / "baselines" / "pendulum.json").unlink()
 
 
 @every_task

@@ -2,9 +2,14 @@
 them, so that it answers at once."""
 
 import argparse
+import hashlib
 import json
 import math
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +35,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     evaluate = commands.add_parser("evaluate", help="score an agent in the official game")
     evaluate.add_argument("task", help="a task's name, e.g. carracing")
-    evaluate.add_argument("--models", type=Path, help="folder of V, M and C (default: models/TASK)")
+    agent = evaluate.add_mutually_exclusive_group()
+    agent.add_argument("--models", type=Path, help="folder of V, M and C (default: models/TASK)")
+    agent.add_argument("--model", metavar="VERSION", help="MLflow's: a number, or champion")
     evaluate.add_argument("--episodes", type=_over_one, default=100, help="held-out seeds (100)")
     evaluate.add_argument("--lanes", type=_count, default=10, help="games a process (10)")
     evaluate.add_argument("--workers", type=_count, default=2, help="processes (2)")
@@ -76,17 +83,40 @@ def _evaluate(options: argparse.Namespace) -> None:
     from world_models.seeds import TEST
     from world_models.tasks import get_task
 
-    folder = options.models or Path("models", options.task)
-    vae, rnn, controller = (folder / f"{name}.safetensors" for name in ("vae", "rnn", "controller"))
-    load_agent(get_task(options.task), vae, rnn, controller)  # whatever is wrong, here it is said
-    seeds = TEST[: options.episodes]
-    jobs = real_jobs(options.task, seeds, options.lanes, (vae, rnn, controller))
-    returns = []
-    with Progress("evaluate", len(seeds), "episodes") as progress:
-        for _, played in play_jobs(jobs, options.workers):
-            returns.append(played)
-            progress.advance(len(played))
+    task = get_task(options.task)
+    with _agent_folder(options) as folder:
+        vae, rnn, controller = (
+            folder / f"{name}.safetensors" for name in ("vae", "rnn", "controller")
+        )
+        load_agent(task, vae, rnn, controller)  # whatever is wrong, here it is said
+        seeds = TEST[: options.episodes]
+        jobs = real_jobs(task.name, seeds, options.lanes, (vae, rnn, controller))
+        returns = []
+        with Progress("evaluate", len(seeds), "episodes") as progress:
+            for _, played in play_jobs(jobs, options.workers):
+                returns.append(played)
+                progress.advance(len(played))
     print(json.dumps(summary(np.concatenate(returns)), indent=2))
+
+
+@contextmanager
+def _agent_folder(options: argparse.Namespace) -> Iterator[Path]:
+    """Where V, M and C are: at hand, or taken out of the registry for as long as the block."""
+    if options.model is None:
+        yield options.models or Path("models", options.task)
+        return
+    from world_models.tracking.registry import take_out
+    from world_models.tracking.store import existing_store
+
+    with tempfile.TemporaryDirectory(prefix="world-models-") as folder:
+        yield take_out(existing_store(_uri()), options.task, options.model, Path(folder))
+
+
+def _uri() -> str:
+    """Where runs are tracked: as the stages have it."""
+    from world_models.tracking.store import default_uri
+
+    return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(Path())
 
 
 def _row(task: str, judgement: "Judgement") -> str:
@@ -99,6 +129,22 @@ def _row(task: str, judgement: "Judgement") -> str:
     return f"| {task} | {figures} | {word}: {judgement.reason} |"
 
 
+def _crowned(reports: Path, task: str) -> str:
+    """Moves the champion to the version with these scores; says how that went."""
+    from world_models.tracking.delivery import first_line
+    from world_models.tracking.registry import crown
+    from world_models.tracking.store import existing_store
+
+    returns = (reports / task / "returns.csv").read_bytes()
+    try:
+        version = crown(existing_store(_uri()), task, "returns", hashlib.md5(returns).hexdigest())
+    except Exception as error:  # the baseline has moved, whatever MLflow says
+        return f"{task}: the champion stays as it is: {first_line(error)}"
+    if version is None:
+        return f"{task}: the champion stays as it is: no registered version has these scores"
+    return f"{task}: version {version} is the champion"
+
+
 def _gate(options: argparse.Namespace) -> None:
     """Prints a table, in Markdown for a job's summary; exits with the worst verdict."""
     from world_models import regression
@@ -107,6 +153,7 @@ def _gate(options: argparse.Namespace) -> None:
     if options.update:
         for task in options.tasks:
             regression.update(options.reports, options.baselines, task, options.tolerance)
+            print(_crowned(options.reports, task), file=sys.stderr)
     verdicts = set()
     print("| task | baseline | now | change | verdict |", "|---|--:|--:|--:|---|", sep="\n")
     for task in options.tasks:

@@ -21,5 +21,9 @@ class ScoresError(WorldModelsError):
     """Scores or their baseline are missing or damaged."""
 
 
+class TrackingError(WorldModelsError):
+    """MLflow does not have what was asked for."""
+
+
 class DivergedError(WorldModelsError):
     """A loss is no longer finite."""

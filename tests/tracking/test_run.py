@@ -89,6 +89,15 @@ def test_name_tags_and_end(root: Path) -> None:
     assert expected.items() <= seen.data.tags.items()
 
 
+def test_what_a_run_reads_is_a_data_set_of_it(root: Path) -> None:
+    md5 = "0123456789abcdef0123456789abcdef.dir"
+    with open_run(root) as run:
+        run.log_dataset("data/carracing/episodes", md5)
+    (seen,) = stored(root, run.run_id).inputs.dataset_inputs
+    assert (seen.dataset.name, seen.dataset.digest) == ("data/carracing/episodes", md5)
+    assert "data/carracing/episodes" in seen.dataset.source
+
+
 def test_artifacts_lie_beside_the_store(root: Path, tmp_path: Path) -> None:
     (tmp_path / "picture.txt").write_text("seen")
     with open_run(root) as run:

@@ -1,7 +1,8 @@
 """One MLflow run for each stage. Tracking must never cost a training: see `delivery`."""
 
+import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from world_models.files import made_whole
+from world_models.tracking import registry
 from world_models.tracking.delivery import Delivery
 from world_models.tracking.store import experiment_id, hopeless, open_store
 
@@ -48,6 +50,25 @@ class StageRun:
         if not path.exists():
             raise FileNotFoundError(path)  # the stage's mistake, not MLflow's
         self._send(path.name, partial(_log_artifact, path.resolve()))
+
+    def log_dataset(self, path: str, md5: str) -> None:
+        """Log a data set that the run reads: a path in the project, with what DVC hashed it to."""
+        self._send("data sets", partial(_log_dataset, path, md5))
+
+    def log_origins(self, keys: Mapping[str, str]) -> None:
+        """Name, in tags and as links, the run that first finished each of these stages.
+
+        Of each stage it takes DVC's key, by name.
+        """
+        self._send("the stages' runs", partial(_log_origins, dict(keys)))
+
+    def register(self, task: str, files: Sequence[Path], tags: Mapping[str, str]) -> None:
+        """Make these files, an agent's, the next version of the task's model."""
+        paths = [path.resolve() for path in files]
+        self._send(
+            "the model version",
+            lambda client, run: registry.register(client, run, task, paths, tags),
+        )
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags; one that is there is replaced."""
@@ -177,18 +198,42 @@ def _log_artifact(path: Path, client: "MlflowClient", run: str) -> None:
     client.log_artifact(run, str(path))
 
 
+def _log_dataset(path: str, md5: str, client: "MlflowClient", run: str) -> None:
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    dataset = Dataset(path, md5, "local", json.dumps({"uri": path}))
+    client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "input")])])
+
+
+def _log_origins(keys: Mapping[str, str], client: "MlflowClient", run: str) -> None:
+    experiment = client.get_run(run).info.experiment_id
+    rows, tags = ["| stage | run |", "|---|---|"], dict[str, str]()
+    for stage, key in keys.items():
+        query = f"tags.`dvc.stage_key` = '{key}' and attributes.status = 'FINISHED'"
+        found = client.search_runs(
+            [experiment], query, max_results=1, order_by=["attributes.start_time ASC"]
+        )
+        made_by = str(found[0].info.run_id) if found else "not in this store"
+        link = f"[{made_by}](#/experiments/{experiment}/runs/{made_by})" if found else made_by
+        rows.append(f"| {stage} | {link} |")
+        tags |= {f"run.{stage}": made_by, f"key.{stage}": key}
+    _set_tags(tags | {"mlflow.note.content": "\n".join(rows)}, client, run)
+
+
 def _set_tags(tags: Mapping[str, str], client: "MlflowClient", run: str) -> None:
     from mlflow.entities import RunTag
 
     client.log_batch(run, tags=[RunTag(key, value) for key, value in tags.items()])
 
 
-def flatten(params: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+def flatten(
+    nested: Mapping[str, object], prefix: str = "", separator: str = "."
+) -> dict[str, object]:
     """`{"vae": {"z": 32}}` as `{"vae.z": 32}`."""
     flat: dict[str, object] = {}
-    for key, value in params.items():
+    for key, value in nested.items():
         if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
+            flat |= flatten(value, f"{prefix}{key}{separator}", separator)
         else:
             flat[f"{prefix}{key}"] = value
     return flat

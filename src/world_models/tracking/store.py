@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from world_models.errors import TrackingError
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
@@ -37,6 +39,14 @@ def open_store(uri: str) -> "MlflowClient":
         logging.getLogger(name).setLevel(logging.WARNING)
     with _alone(uri):
         return MlflowClient(tracking_uri=uri)
+
+
+def existing_store(uri: str) -> "MlflowClient":
+    """A client of a store that is there; raises TrackingError where an embedded one is not."""
+    path = Path(uri.removeprefix(SQLITE))
+    if uri.startswith(SQLITE) and not path.exists():
+        raise TrackingError(f"{path}: no MLflow store; set MLFLOW_TRACKING_URI, or run a stage")
+    return open_store(uri)
 
 
 def experiment_id(client: "MlflowClient", artifact_root: Path, name: str) -> str:

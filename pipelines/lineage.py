@@ -1,0 +1,61 @@
+"""What DVC knows of a stage: its key, and the md5 of all that it reads and writes.
+
+DVC has no public calls for this; its version is held to one minor release.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from dvc.stage import Stage
+
+
+class Lineage(NamedTuple):
+    """Where a stage's results come from."""
+
+    key: str
+    """Hash of its command, parameters, outputs' names and inputs: runs of equal keys have equal
+    results. It names the entry in DVC's run cache."""
+    inputs: dict[str, str]
+    """md5 of each file and folder that it depends on, code too, by path."""
+    outputs: dict[str, str]
+    """The same of what it writes; of a stage that is about to run none."""
+
+
+def lineage(name: str) -> Lineage:
+    """Of a stage that is about to run, named as DVC has it, `vae@carracing`."""
+    from dvc.stage.cache import _get_stage_hash
+
+    with _stage(name) as stage:
+        stage.save_deps()
+        return Lineage(str(_get_stage_hash(stage)), _md5s(stage.deps), {})
+
+
+def committed(name: str) -> Lineage:
+    """Of a stage that has run, as dvc.lock has it."""
+    from dvc.stage.cache import _get_stage_hash
+
+    with _stage(name) as stage:
+        return Lineage(str(_get_stage_hash(stage)), _md5s(stage.deps), _md5s(stage.outs))
+
+
+def outputs(name: str) -> dict[str, str]:
+    """md5 of each file and folder that a stage has just written, by path."""
+    with _stage(name) as stage:
+        stage.save_outs()
+        return _md5s(stage.outs)
+
+
+@contextmanager
+def _stage(name: str) -> "Iterator[Stage]":
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        yield repo.stage.load_one(name=name)
+
+
+def _md5s(entries: Iterable[Any]) -> dict[str, str]:
+    """Of files and folders; parameters have values instead."""
+    found = {entry.def_path: entry.hash_info.value for entry in entries}
+    return {path: md5 for path, md5 in found.items() if isinstance(md5, str)}

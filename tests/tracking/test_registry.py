@@ -1,0 +1,70 @@
+"""Agents in the registry of a real SQLite store."""
+
+import pytest
+from mlflow import MlflowClient
+
+from world_models.errors import TrackingError
+from world_models.tracking.registry import crown, model_name, take_out
+from world_models.tracking.run import stage_run
+from world_models.tracking.store import default_uri, existing_store
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """One store for the module: migrating takes seconds."""
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def registered(root):
+    """A client of the store, in which two agents of CarRacing are registered."""
+    for number in (1, 2):
+        file = root / "vae.safetensors"
+        with stage_run(
+            uri=default_uri(root),
+            artifact_root=root / "artifacts",
+            experiment="world-models",
+            stage="pipeline",
+            task="carracing",
+            scale="smoke",
+            revision="abc123",
+        ) as run:
+            file.write_text(f"agent {number}")
+            run.register("carracing", [file], {"returns": f"md5-{number}"})
+    return existing_store(default_uri(root))
+
+
+def test_each_pipeline_makes_a_version_of_its_tasks_model(registered: MlflowClient):
+    versions = registered.search_model_versions(f"name = '{model_name('carracing')}'")
+    assert {version.tags["returns"]: version.version for version in versions} == {
+        "md5-1": 1,
+        "md5-2": 2,
+    }
+
+
+def test_the_champion_is_moved_to_the_version_with_these_scores(registered, tmp_path):
+    for number in (2, 1):
+        assert crown(registered, "carracing", "returns", f"md5-{number}") == str(number)
+        folder = take_out(registered, "carracing", "champion", tmp_path / str(number))
+        assert (folder / "vae.safetensors").read_text() == f"agent {number}"
+    assert crown(registered, "carracing", "returns", "md5-3") is None
+    assert crown(registered, "takecover", "returns", "md5-1") is None
+
+
+def test_a_version_is_taken_out_by_its_number(registered, tmp_path):
+    folder = take_out(registered, "carracing", "2", tmp_path)
+    assert (folder / "vae.safetensors").read_text() == "agent 2"
+
+
+@pytest.mark.parametrize(
+    ("task", "version"), [("carracing", "9"), ("carracing", "best"), ("x", "1")]
+)
+def test_a_version_that_is_not_there_is_named(registered, tmp_path, task, version):
+    with pytest.raises(TrackingError, match=f"world-models-{task}: no version '{version}'"):
+        take_out(registered, task, version, tmp_path)
+
+
+def test_no_store_is_made_by_looking_for_one(tmp_path):
+    with pytest.raises(TrackingError, match="no MLflow store"):
+        existing_store(default_uri(tmp_path))
+    assert not list(tmp_path.iterdir())
