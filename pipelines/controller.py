@@ -5,8 +5,9 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
+from pipelines.latents import open_latents
 from pipelines.stage import Stage, main
-from pipelines.worlds import open_dreams, open_latents
+from pipelines.worlds import open_dreams
 from world_models.config import ControllerConfig
 from world_models.errors import ConfigError
 from world_models.evolution.centre import feature_mean

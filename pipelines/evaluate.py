@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipelines.latents import open_latents
 from pipelines.stage import Stage, main
-from pipelines.worlds import open_dreams, open_latents
+from pipelines.worlds import open_dreams
 from world_models.config import EvaluateConfig
 from world_models.evaluation import (
     Agent,

@@ -7,11 +7,12 @@ from pipelines.lineage import committed
 from pipelines.stage import Stage, main
 from world_models.tracking.run import flatten
 
-STAGES = ("collect", "vae", "encode", "rnn", "controller", "evaluate")
+STAGES = ("collect", "vae", "encode", "rnn", "honesty", "controller", "evaluate")
 REPORTS = {
     "collect": "collect.json",
     "vae": "vae.json",
     "rnn": "rnn.json",
+    "honesty": "honesty.json",
     "controller": "controller.json",
     "scores": "scores.json",
 }

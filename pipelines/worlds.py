@@ -5,22 +5,9 @@ from collections.abc import Callable
 from pipelines.stage import Stage
 from world_models.config import DreamConfig
 from world_models.data.store import EpisodeStore
-from world_models.errors import StoreError
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.vae import VAE
 from world_models.worlds.dream import DreamWorld, first_latents
-
-
-def open_latents(stage: Stage, size: int) -> EpisodeStore:
-    """The data set through V; raises StoreError where its latents are of another size than V's."""
-    store = EpisodeStore(stage.latents)
-    found = store.read_frames(store.episodes()[0], "mu", 0, 1).shape[1]
-    if found != size:
-        raise StoreError(
-            f"{stage.latents}: holds latents of {found}, V makes them of {size}; "
-            f"make it again with `dvc repro --force --single-item encode@{stage.task.name}`"
-        )
-    return store
 
 
 def open_dreams(

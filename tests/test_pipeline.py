@@ -18,9 +18,9 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 TASKS = ["pendulum", "carracing", "takecover"]
-STAGES = ["collect", "vae", "encode", "rnn", "controller", "evaluate", "pipeline"]
+STAGES = ["collect", "vae", "encode", "rnn", "honesty", "controller", "evaluate", "pipeline"]
 REPORTS = [
-    *("collect.json", "vae.json", "rnn.json", "controller.json", "scores.json"),
+    *("collect.json", "vae.json", "rnn.json", "honesty.json", "controller.json", "scores.json"),
     *("generations.csv", "returns.csv"),
 ]
 every_task = pytest.mark.parametrize("task", TASKS)
@@ -116,17 +116,19 @@ def test_there_is_something_to_see(project, task):
 @every_task
 def test_losses_and_honesty_are_reported(project, task):
     reports = project / "reports" / task
-    vae, rnn = (json.loads((reports / f"{name}.json").read_text()) for name in ("vae", "rnn"))
+    vae, rnn, honesty = (
+        json.loads((reports / f"{name}.json").read_text()) for name in ("vae", "rnn", "honesty")
+    )
     assert {"validation/reconstruction", "validation/kl"} <= set(vae)
     assert "validation/nll" in rnn
     assert ("validation/reward_error" in rnn) == (task != "takecover")
     done_figures = {"validation/done_precision", "validation/done_recall"}
     assert (done_figures <= set(rnn)) == (task != "pendulum")
     for policy in ("collection", "still"):
-        assert rnn[f"honesty/{policy}_disagreement"] >= 0
+        assert honesty[f"{policy}_disagreement"] >= 0
         for world in ("dream", "real"):
-            assert rnn[f"honesty/{policy}_{world}_survival"] > 0
-            assert f"honesty/{policy}_{world}_return" in rnn
+            assert honesty[f"{policy}_{world}_survival"] > 0
+            assert f"{policy}_{world}_return" in honesty
 
 
 def test_every_stage_has_a_finished_run_with_parameters_metrics_and_its_origin(project, runs):

@@ -10,7 +10,7 @@ import yaml
 from world_models.config import STAGES
 
 ROOT = Path(__file__).parents[2]
-STAGE_FILES = ["collect", "vae", "encode", "rnn", "controller", "evaluate", "pipeline"]
+STAGE_FILES = ["collect", "vae", "encode", "rnn", "honesty", "controller", "evaluate", "pipeline"]
 
 MODELS = {f"models/{name}.safetensors" for name in ("vae", "rnn", "controller")}
 READ = {
@@ -18,6 +18,7 @@ READ = {
     "vae": {"data/episodes"},
     "encode": {"data/episodes", "models/vae.safetensors"},
     "rnn": {"data/latents", "models/vae.safetensors"},
+    "honesty": {"data/latents", "models/vae.safetensors", "models/rnn.safetensors"},
     "controller": {"data/latents", "models/vae.safetensors", "models/rnn.safetensors"},
     "evaluate": {"data/latents", *MODELS},
     "pipeline": MODELS,
@@ -49,7 +50,7 @@ LOADED_BY_NAME = {
 UNTRACKED = {
     # Of sections that a stage reads: what another stage needs, and how many processes work.
     "collect": {"collect.workers"},
-    "rnn": {"collect.episodes", "collect.shard_episodes", "collect.workers"},
+    "honesty": {"collect.episodes", "collect.shard_episodes", "collect.workers"},
     "controller": {"dream.honesty_episodes"},
     "evaluate": {"dream.honesty_episodes", "evaluate.workers"},
 }

@@ -19,7 +19,7 @@ import yaml
 
 from pipelines import stage as stage_module
 from pipelines.controller import keep
-from pipelines.rnn import compare, long_ones
+from pipelines.honesty import compare, long_ones
 from tests.waiting import wait_for
 from world_models.data.store import Episode, shard_path, write_shard
 from world_models.errors import DivergedError
@@ -316,9 +316,9 @@ def test_the_controller_that_is_best_in_the_real_world_is_kept(project, run_here
 def test_the_dream_is_held_against_the_game(capsys):
     dream, game = (Played(np.full(2, t), np.full(2, t)) for t in (90, 100))
     figures = compare("still", dream, game)
-    assert figures["honesty/still_disagreement"] == pytest.approx(0.1)
-    assert figures["honesty/still_dream_survival"] == 90
-    assert figures["honesty/still_real_survival"] == 100
+    assert figures["still_disagreement"] == pytest.approx(0.1)
+    assert figures["still_dream_survival"] == 90
+    assert figures["still_real_survival"] == 100
     assert capsys.readouterr().err == ""
     compare("still", game, Played(np.full(2, 50), np.full(2, 50)))
     assert "off by 100% for policy still" in capsys.readouterr().err
