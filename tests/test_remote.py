@@ -1,0 +1,127 @@
+"""Data and models travel through a remote whole, or not at all."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+ROOT = Path(__file__).parents[1]
+KEY, SECRET = "AKIAFAKEKEYOFATEST", "fake-secret-of-a-test"
+STAGES = """
+stages:
+  vae:
+    cmd: echo ran >> ../ran && mkdir data && echo 1 > data/1 && seq 9999 > vae
+    outs: [vae, data]
+  rnn:
+    cmd: echo ran >> ../ran && cat vae data/1 > rnn
+    deps: [vae, data]
+    outs: [rnn]
+"""
+
+
+def run(folder, *command, expected=0):
+    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "AWS_EC2_METADATA_DISABLED": "true"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == expected, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def dvc(folder, *arguments, expected=0):
+    return run(folder, sys.executable, "-m", "dvc", *arguments, expected=expected)
+
+
+@pytest.fixture(scope="module")
+def server():
+    """An S3 on loopback, with a bucket."""
+    import boto3
+
+    served = ThreadedMotoServer("127.0.0.1", port=0)
+    served.start()
+    address = "http://{}:{}".format(*served.get_host_and_port())
+    keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET}
+    client = boto3.client("s3", endpoint_url=address, region_name="us-east-1", **keys)
+    client.create_bucket(Bucket="storage")
+    yield address, client
+    served.stop()
+
+
+@pytest.fixture(params=["s3", "folder"])
+def shared(request, tmp_path):
+    """A project of two stages, pushed; a clone of it that knows the remote; and how to damage
+    the remote's object of `vae`."""
+    project, clone = tmp_path / "project", tmp_path / "clone"
+    project.mkdir()
+    run(project, "git", "init", "--quiet")
+    dvc(project, "init", "--quiet")
+    (project / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text())
+    (project / "dvc.yaml").write_text(STAGES)
+    if request.param == "s3":
+        address, client = request.getfixturevalue("server")
+        prefix = tmp_path.name
+        dvc(project, "remote", "add", "-d", "storage", f"s3://storage/{prefix}")
+        dvc(project, "remote", "modify", "storage", "endpointurl", address)
+        dvc(project, "remote", "modify", "storage", "verify", "true")
+        for option, value in {"access_key_id": KEY, "secret_access_key": SECRET}.items():
+            dvc(project, "remote", "modify", "--local", "storage", option, value)
+    else:
+        dvc(project, "remote", "add", "-d", "storage", str(tmp_path / "storage"))
+    log = dvc(project, "repro") + dvc(project, "push", "--verbose")
+    run(project, "git", "add", "--all")
+    identity = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org"]
+    run(project, "git", *identity, "commit", "--quiet", "--message", "Begin")
+    run(tmp_path, "git", "clone", "--quiet", str(project), str(clone))
+    local = project / ".dvc" / "config.local"
+    if local.exists():
+        (clone / ".dvc" / "config.local").write_text(local.read_text())
+    md5 = run(project, "md5sum", "vae").split()[0]
+    name = f"files/md5/{md5[:2]}/{md5[2:]}"
+
+    def damage(how):
+        if request.param == "s3":
+            body = client.get_object(Bucket="storage", Key=f"{prefix}/{name}")["Body"].read()
+            client.put_object(Bucket="storage", Key=f"{prefix}/{name}", Body=how(body))
+        else:
+            path = tmp_path / "storage" / name
+            path.chmod(0o644)
+            path.write_bytes(how(path.read_bytes()))
+
+    return project, clone, damage, log
+
+
+def test_a_fresh_clone_trains_nothing_and_has_equal_files(shared):
+    project, clone, _, _ = shared
+    ran = (project.parent / "ran").read_text()
+    dvc(clone, "repro", "--pull")
+    assert (project.parent / "ran").read_text() == ran
+    for name in ("vae", "rnn", "data/1"):
+        assert (clone / name).read_bytes() == (project / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [lambda body: body[:100] + b"X" + body[101:], lambda body: body[:1000]],
+    ids=["flipped", "cut"],
+)
+def test_a_damaged_object_of_the_remote_is_named_and_not_taken(shared, how):
+    _, clone, damage, _ = shared
+    damage(how)
+    said = dvc(clone, "pull", expected=1)
+    assert "vae" in said.split("Checkout failed for following targets:")[1]
+    assert not (clone / "vae").exists()
+
+
+def test_credentials_are_in_no_commit_and_no_log(shared):
+    project, clone, _, log = shared
+    log += dvc(clone, "pull", "--verbose")
+    log += run(project, "git", "log", "--all", "--patch")
+    for secret in (KEY, SECRET):
+        assert secret not in log
+        for folder in (project, clone):
+            files = [path for path in folder.rglob("*") if path.is_file()]
+            holding = {path.name for path in files if secret.encode() in path.read_bytes()}
+            assert holding <= {"config.local"}
