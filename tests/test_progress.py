@@ -39,6 +39,16 @@ def test_the_last_line_says_that_all_is_done(clock, capsys):
     assert capsys.readouterr().err == "collect: 3/3 episodes, 1.5/s, 00:00 left\n"
 
 
+def test_what_was_done_before_counts_but_not_towards_the_rate(clock, capsys):
+    with Progress("vae", 100, "batches", done=60) as work:
+        for _ in range(40):
+            clock(1)
+            work.advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "vae: 75/100 batches, 1/s, 00:25 left"
+    assert lines[-1].startswith("vae: 100/100 batches, 1/s")
+
+
 def test_a_terminal_gets_a_bar(monkeypatch, capsys):
     monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True, raising=False)
     with Progress("vae", 4, "batches") as work:

@@ -12,14 +12,16 @@ LINE_EVERY_S = 15.0
 class Progress:
     """Counts work done towards a total, and shows it on stderr.
 
-    Used as a context manager; `advance` takes figures to show beside the count.
+    Used as a context manager; `advance` takes figures to show beside the count. What was `done`
+    before counts towards the total, not towards the rate.
     """
 
-    def __init__(self, label: str, total: int, unit: str) -> None:
+    def __init__(self, label: str, total: int, unit: str, done: int = 0) -> None:
         self.label, self.total, self.unit = label, total, unit
-        self.done = 0
+        self.done = self._done_before = done
         self._started = self._shown = time.monotonic()
-        self._bar = tqdm(total=total, desc=label, unit=unit) if sys.stderr.isatty() else None
+        bar = sys.stderr.isatty()
+        self._bar = tqdm(total=total, initial=done, desc=label, unit=unit) if bar else None
 
     def __enter__(self) -> "Progress":
         return self
@@ -38,7 +40,7 @@ class Progress:
     def _line(self, figures: str) -> None:
         self._shown = time.monotonic()
         seconds = max(self._shown - self._started, 1e-9)
-        rate = self.done / seconds
+        rate = (self.done - self._done_before) / seconds
         left = tqdm.format_interval((self.total - self.done) / rate)
         print(
             f"{self.label}: {self.done}/{self.total} {self.unit}, {rate:.3g}/s, {left} left"

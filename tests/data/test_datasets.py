@@ -1,5 +1,7 @@
 """Streams for training: every frame once, mixed, and split by episode."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,10 @@ def store(tmp_path_factory):
     return write(tmp_path_factory.mktemp("episodes"), [30, 230, 7, 99, 100, 41])
 
 
+EPOCH = 513 // 64
+"""Batches of 64 of the store's frames."""
+
+
 def told(batches):
     """(episode, step) of each frame of batches (N, 64, 64, 3)."""
     frames = torch.cat(list(batches))[:, 0, 0].long()
@@ -64,7 +70,7 @@ def test_one_episode_can_not_be_split(tmp_path):
 
 def test_an_epoch_shows_every_frame_once_but_for_a_last_partial_batch(store):
     episodes = store.episodes()
-    batches = list(FrameBatches(store, episodes, 64, seed=0))
+    batches = list(islice(FrameBatches(store, episodes, 64, seed=0), EPOCH))
     assert {tuple(batch.shape) for batch in batches} == {(64, 64, 64, 3)}
     seen, all_frames = told(batches), everything(store, episodes)
     assert len(seen) == len(set(seen)) == len(all_frames) // 64 * 64
@@ -76,16 +82,19 @@ def test_a_batch_mixes_episodes(store):
     assert len({episode for episode, _ in told([first])}) >= 4
 
 
-def test_epochs_have_orders_of_their_own_that_the_seed_tells(store):
+def test_epochs_follow_each_other_in_orders_of_their_own_that_the_seed_tells(store):
     episodes = store.episodes()
-    stream, same, other = (FrameBatches(store, episodes, 64, seed) for seed in (0, 0, 1))
-    first, second = told(stream), told(stream)
+    two, same, other = (
+        list(islice(FrameBatches(store, episodes, 64, seed), 2 * EPOCH)) for seed in (0, 0, 1)
+    )
+    first, second = told(two[:EPOCH]), told(two[EPOCH:])
     assert first != second
-    assert (told(same), told(same)) == (first, second)
-    assert told(other) != first
+    assert len(set(second)) == len(second)
+    assert told(same) == first + second
+    assert told(other[:EPOCH]) != first
 
 
-def test_without_a_seed_frames_keep_their_order_in_every_epoch(store):
+def test_without_a_seed_frames_keep_their_order_for_one_epoch(store):
     episodes = store.episodes()
     stream = FrameBatches(store, episodes, 32, None)
     assert told(stream) == told(stream) == everything(store, episodes)[: 513 // 32 * 32]
@@ -93,9 +102,16 @@ def test_without_a_seed_frames_keep_their_order_in_every_epoch(store):
 
 def test_the_buffer_is_bounded_and_loses_no_frame_between_its_fillings(store, monkeypatch):
     monkeypatch.setattr("world_models.data.datasets.SHUFFLED_CHUNKS", 2)
-    episodes = store.episodes()
-    seen = told(FrameBatches(store, episodes, 64, seed=0))
+    seen = told(islice(FrameBatches(store, store.episodes(), 64, seed=0), EPOCH))
     assert len(seen) == len(set(seen)) == 513 // 64 * 64
+
+
+@pytest.mark.parametrize("seen", [1, EPOCH - 1, EPOCH, 2 * EPOCH + 3])
+def test_frames_go_on_after_the_batches_that_were_seen(store, monkeypatch, seen):
+    monkeypatch.setattr("world_models.data.datasets.SHUFFLED_CHUNKS", 2)
+    whole = FrameBatches(store, store.episodes(), 64, seed=0)
+    rest = FrameBatches(store, store.episodes(), 64, seed=0, seen=seen)
+    assert told(islice(rest, EPOCH)) == told(islice(whole, seen, seen + EPOCH))
 
 
 def test_more_frames_a_batch_than_there_are_is_an_error_not_an_endless_wait(store):
@@ -113,3 +129,20 @@ def test_sequences_of_a_seed_are_the_same_each_time_and_lanes_differ(store):
     assert (one.mu[:, 0] != one.mu[:, 1]).any()
     # A lane's episodes do not depend on how many lanes there are.
     torch.testing.assert_close(first(1, 2).mu, one.mu[:, :2])
+
+
+@pytest.mark.parametrize("seen", [1, 2, 7, 60])
+def test_sequences_go_on_after_those_that_were_seen(store, seen):
+    whole, rest = (
+        SequenceBatches(store, store.episodes(), 3, 50, seed=1, seen=n) for n in (0, seen)
+    )
+    for one, other in zip(islice(whole, seen, seen + 12), islice(rest, 12), strict=True):
+        torch.testing.assert_close(tuple(one), tuple(other), rtol=0, atol=0)
+
+
+def test_sequences_that_were_seen_are_not_read_again(store, monkeypatch):
+    opened = []
+    read = EpisodeStore.read
+    monkeypatch.setattr(EpisodeStore, "read", lambda self, at: opened.append(at) or read(self, at))
+    next(iter(SequenceBatches(store, store.episodes(), 1, 10, seed=1, seen=1000)))
+    assert len(opened) == 1

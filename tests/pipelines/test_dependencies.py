@@ -32,6 +32,7 @@ CHANGES_NO_RESULT = {
         f"src/world_models/{name}.py"
         for name in ("config", "errors", "execution", "files", "progress")
     ),
+    "src/world_models/training/resume.py",
     *(f"src/world_models/tracking/{name}.py" for name in ("delivery", "registry", "run", "store")),
 }
 ALONG_FOR_THE_RIDE = {

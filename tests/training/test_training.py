@@ -5,14 +5,12 @@ import os
 import signal
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 
 from tests.configs import changed, smoke
 from tests.counting import COUNTING, DOUBLED
-from world_models.data.store import Episode, EpisodeStore, shard_path, write_shard
 from world_models.errors import ConfigError, DivergedError
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.precision import has_bfloat16
@@ -48,47 +46,6 @@ RNN_CONFIG = smoke(
     precision="32-true",
     validate_every=100,
 )
-
-
-@pytest.fixture(scope="module")
-def frames(tmp_path_factory):
-    """Episodes of one colour each, in light and in darkness."""
-    folder = tmp_path_factory.mktemp("episodes")
-    episodes = []
-    for seed in range(4):
-        frames = np.zeros((20, 64, 64, 3), np.uint8)
-        frames[..., seed % 2] = np.linspace(0, 255, 20, dtype=np.uint8)[:, None, None]
-        steps = {"actions": np.zeros((19, 1), np.float32), "rewards": np.zeros(19, np.float32)}
-        episodes.append(Episode(seed, True, {"frames": frames}, steps))
-    write_shard(shard_path(folder, 0), episodes, 1)
-    return EpisodeStore(folder)
-
-
-@pytest.fixture(scope="module")
-def latents(tmp_path_factory):
-    """Episodes that add their actions up: the reward is the sum, and 2 or -2 ends them."""
-    folder = tmp_path_factory.mktemp("latents")
-    random = np.random.default_rng(0)
-    episodes = []
-    for seed in range(40):
-        sums, actions = [0.0], []
-        while abs(sums[-1]) < 2 and len(actions) < 25:
-            actions.append(random.uniform(-1, 1))
-            sums.append(sums[-1] + actions[-1])
-        mu = np.array(sums, np.float32)[:, None]
-        episodes.append(
-            Episode(
-                seed,
-                abs(sums[-1]) >= 2,
-                {"mu": mu, "logvar": np.full_like(mu, -8)},
-                {
-                    "actions": np.array(actions, np.float32)[:, None],
-                    "rewards": np.array(sums[1:], np.float32),
-                },
-            )
-        )
-    write_shard(shard_path(folder, 0), episodes, 1)
-    return EpisodeStore(folder)
 
 
 def train(module, data, config, state, log=lambda *_: None):
@@ -203,9 +160,9 @@ def test_m_is_fed_actions_as_the_task_says(latents, tmp_path, monkeypatch):
 
     monkeypatch.setattr(MDNRNN, "advance", seen)
     config = changed(RNN_CONFIG, batches=2, validate_every=2)
-    for task in (COUNTING, DOUBLED):
+    for name, task in {"same": COUNTING, "doubled": DOUBLED}.items():
         fed.clear()
-        train_rnn(latents, tmp_path, config, task)
+        train_rnn(latents, tmp_path / name, config, task)
         assert (max(fed) > 1) == (task is DOUBLED)
 
 
@@ -240,9 +197,9 @@ def test_ms_state_goes_on_from_batch_to_batch_and_begins_anew_in_validation(
 def test_the_end_of_an_episode_weighs_more(latents, tmp_path):
     """A weight of 10 makes M call more ends, and miss fewer."""
     recall = [
-        train_rnn(latents, tmp_path, changed(RNN_CONFIG, done_weight=weight, batches=60))[1][
-            "validation/done_recall"
-        ]
+        train_rnn(
+            latents, tmp_path / str(weight), changed(RNN_CONFIG, done_weight=weight, batches=60)
+        )[1]["validation/done_recall"]
         for weight in (0.1, 10.0)
     ]
     assert recall[1] > recall[0]
@@ -337,9 +294,9 @@ def test_bfloat16_is_refused_where_there_is_none(frames, tmp_path, monkeypatch):
 @pytest.mark.skipif(not has_bfloat16(), reason="this machine has no bfloat16")
 def test_bfloat16_trains_too(frames, latents, tmp_path):
     config = changed(VAE_CONFIG, batches=2, validate_every=2, precision="bf16-mixed")
-    vae, metrics = train_vae(frames, tmp_path, config)
+    vae, metrics = train_vae(frames, tmp_path / "vae", config)
     assert vae.mu.weight.dtype == torch.float32
     assert math.isfinite(metrics["validation/loss"])
     config = changed(RNN_CONFIG, batches=2, validate_every=2, precision="bf16-mixed")
-    _, metrics = train_rnn(latents, tmp_path, config)
+    _, metrics = train_rnn(latents, tmp_path / "rnn", config)
     assert math.isfinite(metrics["validation/nll"])

@@ -5,6 +5,7 @@ Both read the store as they go, so memory does not grow with the data set.
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import count, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -37,30 +38,45 @@ def split_episodes(store: EpisodeStore) -> tuple[list[EpisodeAt], list[EpisodeAt
 class FrameBatches(IterableDataset[Tensor]):
     """Batches of single frames (N, 64, 64, 3) of bytes, in an order that mixes many episodes.
 
-    Each pass over it is an epoch with an order of its own; a last partial batch is left out.
+    Without end: epoch follows epoch, each with an order of its own, and its last partial batch is
+    left out.
     """
 
     def __init__(
-        self, store: EpisodeStore, episodes: list[EpisodeAt], batch_size: int, seed: int | None
+        self,
+        store: EpisodeStore,
+        episodes: list[EpisodeAt],
+        batch_size: int,
+        seed: int | None,
+        seen: int = 0,
     ) -> None:
-        """A seed of None keeps the frames in order (validation)."""
+        """Leaves out the first `seen` batches, at the cost of reading those of their last epoch.
+
+        A seed of None keeps the frames in order, for one epoch (validation).
+        """
         self.store, self.batch_size, self.seed = store, batch_size, seed
         self.parts = [
             (at, start, min(start + CHUNK, at.length + 1))
             for at in episodes
             for start in range(0, at.length + 1, CHUNK)
         ]
-        self.epoch = 0
         frames = sum(at.length + 1 for at in episodes)
         if frames < batch_size:
             raise StoreError(
                 f"{store.folder}: {frames} frames to train or validate on make no batch "
                 f"of batch_size {batch_size}"
             )
+        self.epoch, self.seen = divmod(seen, frames // batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        random = None if self.seed is None else np.random.default_rng([self.seed, self.epoch])
-        self.epoch += 1
+        if self.seed is None:
+            yield from self._epoch(None)
+            return
+        for epoch in count(self.epoch):
+            seen = self.seen if epoch == self.epoch else 0
+            yield from islice(self._epoch(np.random.default_rng([self.seed, epoch])), seen, None)
+
+    def _epoch(self, random: np.random.Generator | None) -> Iterator[Tensor]:
         order = (
             np.arange(len(self.parts)) if random is None else random.permutation(len(self.parts))
         )
@@ -106,10 +122,17 @@ class SequenceBatches(IterableDataset[Sequences]):
     """
 
     def __init__(
-        self, store: EpisodeStore, episodes: list[EpisodeAt], lanes: int, steps: int, seed: int
+        self,
+        store: EpisodeStore,
+        episodes: list[EpisodeAt],
+        lanes: int,
+        steps: int,
+        seed: int,
+        seen: int = 0,
     ) -> None:
+        """Leaves out the first `seen` batches, without reading them."""
         self.store, self.episodes, self.lanes, self.steps = store, episodes, lanes, steps
-        self.seed = seed
+        self.seed, self.seen = seed, seen
         self._read = lru_cache(CACHED_EPISODES)(self._read_episode)
 
     def _read_episode(self, at: EpisodeAt) -> Sequences:
@@ -124,11 +147,15 @@ class SequenceBatches(IterableDataset[Sequences]):
     def _lane(self, lane: int) -> Iterator[Sequences]:
         random = np.random.default_rng([self.seed, lane])
         parts: list[Sequences] = []
-        ready = 0
+        ready, skipped = 0, self.seen * self.steps
         while True:
             for i in random.permutation(len(self.episodes)):
-                parts.append(self._read(self.episodes[i]))
-                ready += len(parts[-1].reward)
+                at = self.episodes[i]
+                if at.length <= skipped:
+                    skipped -= at.length
+                    continue
+                parts.append(Sequences(*(field[skipped:] for field in self._read(at))))
+                ready, skipped = ready + at.length - skipped, 0
                 while ready >= self.steps:
                     joined = Sequences(*(torch.cat(field) for field in zip(*parts, strict=True)))
                     yield Sequences(*(field[: self.steps] for field in joined))

@@ -16,6 +16,7 @@ from world_models.models.mdn import negative_log_likelihood
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes, Prediction, State
 from world_models.models.vae import sample_latent
 from world_models.task import Task
+from world_models.training.resume import batches_seen
 
 VALIDATION_BATCHES = 20
 
@@ -24,8 +25,12 @@ class RNNTraining(pl.LightningModule):
     """M's loss: NLL of the next latent, plus those of the reward and done heads that it has.
 
     Latents are drawn anew from V's posterior for each batch, and M's state is carried from each
-    batch to the next, through pieces of the same episodes (the paper's code for TakeCover).
+    batch to the next, through pieces of the same episodes (the paper's code for TakeCover). Being
+    buffers, it is in Lightning's checkpoints too.
     """
+
+    hidden: Tensor
+    cell: Tensor
 
     def __init__(self, config: RNNConfig, task: Task, latent_size: int) -> None:
         super().__init__()
@@ -41,23 +46,25 @@ class RNNTraining(pl.LightningModule):
                 config.done_head,
             )
         )
-        self._carried: dict[str, State] = {}
+        hidden, cell = self.rnn.initial_state(config.lanes)
+        self.register_buffer("hidden", hidden)
+        self.register_buffer("cell", cell)
 
     def training_step(self, batch: Sequences) -> Tensor:
         """The loss of a batch of sequences."""
-        losses, _ = self._losses(batch, "train")
+        losses, _, (self.hidden, self.cell) = self._losses(batch, State(self.hidden, self.cell))
         loss = torch.stack(list(losses.values())).sum()
         self.log_dict({f"train/{k}": v for k, v in losses.items()} | {"train/loss": loss})
         return loss
 
     def on_validation_start(self) -> None:
         """Validation episodes begin anew each time."""
-        self._carried.pop("validation", None)
+        self._validating = self.rnn.initial_state(self.config.lanes)
         self._flags = torch.zeros(3)
 
     def validation_step(self, batch: Sequences) -> None:
         """Logs the losses, and how well the done head tells the last step of an episode."""
-        losses, prediction = self._losses(batch, "validation")
+        losses, prediction, self._validating = self._losses(batch, self._validating)
         lanes = batch.reward.shape[1]
         self.log_dict({f"validation/{k}": v for k, v in losses.items()}, batch_size=lanes)
         if prediction.reward is not None:
@@ -75,13 +82,13 @@ class RNNTraining(pl.LightningModule):
             self.log("validation/done_precision", hits / max(said, 1))
             self.log("validation/done_recall", hits / max(true, 1))
 
-    def _losses(self, batch: Sequences, split: str) -> tuple[dict[str, Tensor], Prediction]:
+    def _losses(
+        self, batch: Sequences, state: State
+    ) -> tuple[dict[str, Tensor], Prediction, State]:
         latent = sample_latent(batch.mu, batch.logvar, torch.randn_like(batch.mu))
         following = sample_latent(batch.next_mu, batch.next_logvar, torch.randn_like(batch.mu))
-        state = self._carried.get(split) or self.rnn.initial_state(latent.shape[1])
         action = self.task.to_model(batch.action)
         hidden, state = self.rnn.advance(latent, action, batch.restart, state)
-        self._carried[split] = State(state.hidden.detach(), state.cell.detach())
         prediction = self.rnn.predict(hidden)
         # What follows an episode's end was never seen: it is no target.
         goes_on = (~batch.done).unsqueeze(-1).float()
@@ -96,7 +103,7 @@ class RNNTraining(pl.LightningModule):
                 batch.done.float(),
                 pos_weight=torch.tensor(self.config.done_weight),
             )
-        return losses, prediction
+        return losses, prediction, State(state.hidden.detach(), state.cell.detach())
 
     def configure_optimizers(self) -> Any:
         """Adam; the learning rate decays each batch down to a floor."""
@@ -120,24 +127,23 @@ class SequenceData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sequences]:
         """Endless pieces of shuffled episodes."""
-        return self._loader(self.train_episodes, self.seed)
+        batches = self._batches(self.train_episodes, self.seed, batches_seen(self))
+        return DataLoader(batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[Sequences]:
         """A fixed number of pieces of held-out episodes, the same each time."""
-        return self._loader(self.validation_episodes, self.seed + 1, VALIDATION_BATCHES)
+        batches = self._batches(self.validation_episodes, self.seed + 1)
+        return DataLoader(_First(batches, VALIDATION_BATCHES), batch_size=None)
 
-    def _loader(
-        self, episodes: list[EpisodeAt], seed: int, count: int | None = None
-    ) -> DataLoader[Sequences]:
+    def _batches(self, episodes: list[EpisodeAt], seed: int, seen: int = 0) -> SequenceBatches:
         config = self.config
-        batches = SequenceBatches(self.store, episodes, config.lanes, config.steps, seed)
-        return DataLoader(_First(batches, count), batch_size=None)
+        return SequenceBatches(self.store, episodes, config.lanes, config.steps, seed, seen)
 
 
 class _First(IterableDataset[Sequences]):
-    """The first batches of an endless stream (all of them for None)."""
+    """The first batches of an endless stream."""
 
-    def __init__(self, batches: SequenceBatches, count: int | None) -> None:
+    def __init__(self, batches: SequenceBatches, count: int) -> None:
         self.batches, self.count = batches, count
 
     def __iter__(self) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -17,6 +17,7 @@ from world_models.config import Precision
 from world_models.errors import DivergedError
 from world_models.models.precision import require
 from world_models.progress import Progress
+from world_models.training.resume import KeepState, WholeFiles, batches_kept
 
 # Lightning under this torch; nothing that a user could mend.
 PYTREE_WARNING = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
@@ -68,10 +69,13 @@ class StopWhereNotFinite(Callback):
                 f"learning_rate in params.yaml{self._what_is_kept()}"
             )
         if trainer.global_step % self.keep_every == 0:
-            self.require_finite(module)
+            self._require_finite(module)
 
-    def require_finite(self, module: torch.nn.Module) -> None:
-        """Raises DivergedError where a weight is not finite."""
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Looks at the weights that the training ends with."""
+        self._require_finite(module)
+
+    def _require_finite(self, module: torch.nn.Module) -> None:
         if not all(parameter.isfinite().all() for parameter in module.parameters()):
             raise DivergedError(
                 "the weights are no longer finite: lower learning_rate in params.yaml"
@@ -79,8 +83,7 @@ class StopWhereNotFinite(Callback):
             )
 
     def _what_is_kept(self) -> str:
-        kept = self.kept / "last.ckpt"
-        return f" (the last good checkpoint is {kept})" if kept.exists() else ""
+        return f" (the last good checkpoint is {self.kept})" if self.kept.exists() else ""
 
 
 class ShowProgress(Callback):
@@ -109,10 +112,13 @@ def fit(
 ) -> dict[str, float]:
     """Trains for a number of batches, validating and keeping a checkpoint every few.
 
-    Returns the last metrics of training and validation.
+    Returns the last metrics of training and validation. A training that was killed goes on from
+    its checkpoint, and ends with the weights and metrics that it would have had; one that had
+    ended returns them. (On one machine, with as many threads of torch, and on a CPU.)
 
     Args:
-        state: the folder of the checkpoint, `last.ckpt`.
+        state: the folder of the checkpoint, `last.ckpt`, of this training and no other; an empty
+            one makes it start afresh.
         gradient_clip: each gradient value is clipped to +- this.
 
     Raises:
@@ -122,12 +128,10 @@ def fit(
     """
     require(precision)
     _quieten()
-    guard = StopWhereNotFinite(state, validate_every)
-    (state / "last.ckpt").unlink(missing_ok=True)  # of a training before this one
-    keep = ModelCheckpoint(
-        state, filename="last", every_n_train_steps=validate_every, enable_version_counter=False
-    )
-    progress = Progress(label, batches, "batches")
+    kept = state / "last.ckpt"
+    done = batches_kept(kept)
+    keep = KeepState(kept)
+    progress = Progress(label, batches, "batches", done)
     trainer = pl.Trainer(
         max_steps=batches,
         val_check_interval=min(validate_every, batches),
@@ -139,22 +143,23 @@ def fit(
         logger=MetricsLogger(log),
         log_every_n_steps=20,
         devices=1,
-        callbacks=[guard, ShowProgress(progress), keep],
+        callbacks=[StopWhereNotFinite(kept, validate_every), ShowProgress(progress), keep],
+        plugins=[WholeFiles()],
+        enable_checkpointing=False,  # Lightning's own
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         with progress:
-            trainer.fit(module, data)
+            trainer.fit(module, data, ckpt_path=kept if done else None, weights_only=True)
     except SystemExit as exit_:
         if exit_.code != 1:
             raise  # a signal's, handled elsewhere
         # Lightning makes this of Ctrl-C, and is deaf to the next.
         signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt from None
-    guard.require_finite(module)
-    return {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+    return keep.metrics
 
 
 def _quieten() -> None:

@@ -15,6 +15,7 @@ from world_models.models.vae import (
     reconstruction_error,
     to_images,
 )
+from world_models.training.resume import batches_seen
 
 
 class VAETraining(pl.LightningModule):
@@ -61,9 +62,9 @@ class FrameData(pl.LightningDataModule):
         self.train_episodes, self.validation_episodes = split_episodes(store)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
-        """Batches of frames in random order."""
-        size = self.config.batch_size
-        batches = FrameBatches(self.store, self.train_episodes, size, self.seed)
+        """Batches of frames in random order, without end."""
+        size, seen = self.config.batch_size, batches_seen(self)
+        batches = FrameBatches(self.store, self.train_episodes, size, self.seed, seen)
         return DataLoader(batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[Tensor]:
