@@ -20,15 +20,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks import fixtures
-from pipelines.controller import GAMES, real_world
+from pipelines.controller import GAMES, controller_sizes, real_world
 from world_models.config import ControllerConfig
 from world_models.data.store import EpisodeStore
 from world_models.evolution.centre import feature_mean
 from world_models.evolution.fitness import Arena
 from world_models.evolution.search import Validation, evolve
 from world_models.files import made_whole
-from world_models.models.checkpoint import feature_size, load_rnn, load_vae
-from world_models.models.controller import Controllers, ControllerSizes
+from world_models.models.checkpoint import load_rnn, load_vae
+from world_models.models.controller import Controllers
 from world_models.seeds import VALIDATE
 from world_models.tasks import get_task
 from world_models.worlds.real import RealWorld
@@ -86,14 +86,9 @@ class Course:
         size = self.vae.sizes.latent_size
         self.rnn = load_rnn(Path("models/carracing/rnn.safetensors"), size, TASK.action_size)
         latents = EpisodeStore(Path("data/carracing/latents"))
-        self.centre = feature_mean(latents, TASK, self.rnn, self.config.cell)
-        self.sizes = ControllerSizes(
-            feature_size(self.rnn.sizes, self.config.cell),
-            TASK.action_size,
-            self.config.bias,
-            self.config.cell,
-            self.config.sampled,
-        )
+        self.sizes = controller_sizes(self.config, self.rnn, TASK)
+        mean = feature_mean(latents, TASK, self.rnn, self.config.cell)
+        self.centre = mean[: self.sizes.feature_size]
 
     def arena(self, lanes: int, patience: int) -> Arena:
         """Games, cut off after `patience` steps without a reward over 0."""

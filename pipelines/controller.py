@@ -43,13 +43,12 @@ def run(stage: Stage) -> None:
     place = best_device(), weights_dtype(config.precision)
     vae = load_vae(stage.model("vae")).to(*place)
     rnn = load_rnn(stage.model("rnn"), vae.sizes.latent_size, stage.task.action_size).to(*place)
-    features = feature_size(rnn.sizes, config.cell)
-    sizes = ControllerSizes(
-        features, stage.task.action_size, config.bias, config.cell, config.sampled
-    )
+    sizes = controller_sizes(config, rnn, stage.task)
     seeds = validation_seeds(config.validation_episodes)
     latents = open_latents(stage, vae.sizes.latent_size)
-    centre = feature_mean(latents, stage.task, rnn, config.cell) if config.centred else None
+    centre = None
+    if config.centred:
+        centre = feature_mean(latents, stage.task, rnn, config.cell)[: sizes.feature_size]
     dream = open_dreams(stage, latents, rnn, config.cell)
 
     def game(lanes: int, patience: int = 0) -> RealWorld:
@@ -78,6 +77,19 @@ def run(stage: Stage) -> None:
             save_controllers(stage.state / "mean.safetensors", generation.mean)
             progress.advance(figures=figures)
     keep(stage, history)
+
+
+def controller_sizes(config: ControllerConfig, rnn: MDNRNN, task: Task) -> ControllerSizes:
+    """Of the C that is searched for, on this M's features."""
+    alone = config.inputs == "latent"
+    return ControllerSizes(
+        rnn.sizes.latent_size if alone else feature_size(rnn.sizes, config.cell),
+        task.action_size,
+        config.bias,
+        config.cell,
+        config.sampled,
+        config.hidden_units,
+    )
 
 
 def warm_start(config: ControllerConfig, rnn: MDNRNN, sizes: ControllerSizes) -> Controllers | None:

@@ -96,6 +96,7 @@ def test_the_papers_scale_is_the_papers(changed):
         assert (controller.more_episodes, controller.racing, controller.patience) == (0, 0, 0)
         assert (controller.sigma_decay, controller.diagonal) == (1, False)
         assert controller.warm_start is None
+        assert (controller.inputs, controller.hidden_units) == ("full", None)
         assert params.section(CollectConfig).episodes == 10_000
     assert params.section(DreamConfig).temperature == 1.15
 
@@ -134,6 +135,8 @@ def test_a_missing_key_is_named(changed):
         (ControllerConfig, "controller.world", "moon"),
         (ControllerConfig, "controller.patience", -1),
         (ControllerConfig, "controller.sigma_decay", 1.1),
+        (ControllerConfig, "controller.inputs", "hidden"),
+        (ControllerConfig, "controller.hidden_units", 0),
         (ControllerConfig, "controller.precision", "bf16-mixed"),
     ],
 )

@@ -102,6 +102,8 @@ class ControllerConfig(_Section):
 
     world: Literal["real", "dream"]
     simulator: Simulator
+    inputs: Literal["full", "latent"]
+    hidden_units: Count | None
     cell: bool
     bias: bool
     sampled: bool

@@ -46,9 +46,10 @@ def store(tmp_path):
     return EpisodeStore(tmp_path)
 
 
-def test_a_decentred_controller_does_on_features_what_it_did_on_centred_ones():
+@pytest.mark.parametrize("hidden_units", [None, 4])
+def test_a_decentred_controller_does_on_features_what_it_did_on_centred_ones(hidden_units):
     torch.manual_seed(0)
-    sizes = ControllerSizes(7, 3, bias=True, cell=False)
+    sizes = ControllerSizes(7, 3, bias=True, cell=False, hidden_units=hidden_units)
     found = torch.randn(4, sizes.parameter_count, dtype=torch.float64)
     features, mean = torch.randn(8, 7, dtype=torch.float64), torch.randn(7)
     there = Controllers(sizes, decentre(sizes, found, mean)).act(features)

@@ -12,6 +12,7 @@ from world_models.models.checkpoint import (
     load_controllers,
     load_rnn,
     load_vae,
+    read_controller_sizes,
     save_controllers,
     save_rnn,
     save_vae,
@@ -82,6 +83,23 @@ def test_controllers_come_back_as_they_were(folder, rnn, count):
     loaded = load_controllers(folder / "controller.safetensors", rnn)
     assert loaded.sizes == sizes
     torch.testing.assert_close(loaded.parameters, population.parameters, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("hidden_units", [None, 5])
+def test_a_controller_on_z_alone_comes_back_as_it_was(folder, rnn, hidden_units):
+    path = folder / "controller.safetensors"
+    sizes = ControllerSizes(4, 2, bias=True, cell=False, hidden_units=hidden_units)
+    alone = Controllers(sizes, torch.randn(1, sizes.parameter_count))
+    save_controllers(path, alone)
+    loaded = load_controllers(path, rnn)
+    assert loaded.sizes == read_controller_sizes(path) == sizes
+    torch.testing.assert_close(loaded.parameters, alone.parameters, rtol=0, atol=0)
+
+
+def test_a_linear_controllers_file_says_nothing_of_hidden_units(folder):
+    """Its bytes are those that it had before there were any."""
+    save_controllers(folder / "controller.safetensors", controllers())
+    assert b"hidden_units" not in (folder / "controller.safetensors").read_bytes()
 
 
 def test_a_file_holds_no_pickle_and_equal_models_make_equal_bytes(folder, rnn):

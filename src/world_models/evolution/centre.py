@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from world_models.data.store import Episode, EpisodeStore
-from world_models.models.controller import ControllerSizes, weight_and_bias
+from world_models.models.controller import ControllerSizes, weights_and_biases
 from world_models.models.mdnrnn import MDNRNN
 from world_models.task import Task
 
@@ -36,10 +36,11 @@ def _features(episode: Episode, task: Task, rnn: MDNRNN, cell: bool) -> Tensor:
 def decentre(sizes: ControllerSizes, parameters: Tensor, mean: Tensor) -> Tensor:
     """Parameters (P, ...) of C on features less their mean, as those of C on features themselves.
 
-    The same agent, W (x - m) + b = W x + (b - W m): only the bias changes. Raises ValueError for
-    a C without one.
+    The same agent, W (x - m) + b = W x + (b - W m): only the bias of the first layer changes.
+    `mean` is of the features that C acts on (F,). Raises ValueError for a C without a bias.
     """
     if not sizes.bias:
         raise ValueError("a C without bias has no place for the features' mean")
-    weight, bias = weight_and_bias(sizes, parameters)
-    return torch.cat([weight.flatten(1), bias - weight @ mean.to(weight)], dim=1)
+    (weight, bias), *_ = weights_and_biases(sizes, parameters)
+    first = torch.cat([weight.flatten(1), bias - weight @ mean.to(weight)], dim=1)
+    return torch.cat([first, parameters[:, first.shape[1] :]], dim=1)

@@ -51,16 +51,25 @@ def save_controllers(path: Path, controllers: Controllers) -> None:
 
 
 def load_controllers(path: Path, rnn: MDNRNN) -> Controllers:
-    """Reads C, which must act on the features of this M; raises CheckpointError like V's."""
+    """Reads C, which must act on the features of this M, or on z alone.
+
+    Raises CheckpointError like V's.
+    """
     tensors, sizes = _read(path, ControllerSizes)
-    expected = feature_size(rnn.sizes, cell=sizes.cell)
-    _check_size(path, "features of", sizes.feature_size, expected)
+    if sizes.feature_size != rnn.sizes.latent_size:
+        expected = feature_size(rnn.sizes, cell=sizes.cell)
+        _check_size(path, "features of", sizes.feature_size, expected)
     _check_size(path, "actions of", sizes.action_size, rnn.sizes.action_size)
     if set(tensors) != {"parameters"} or tensors["parameters"].shape[1:] != (
         sizes.parameter_count,
     ):
         raise CheckpointError(f"{path}: does not fit the sizes in its own header; {_remedy(path)}")
     return Controllers(sizes, tensors["parameters"])
+
+
+def read_controller_sizes(path: Path) -> ControllerSizes:
+    """The sizes in the header of C's file; raises CheckpointError like V's."""
+    return _read(path, ControllerSizes)[1]
 
 
 def feature_size(sizes: MDNRNNSizes, cell: bool) -> int:
@@ -79,8 +88,10 @@ def _remedy(path: Path) -> str:
 
 def _write(path: Path, tensors: Mapping[str, Tensor], sizes: Any) -> None:
     contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # One entry: safetensors writes several in any order, and equal models make equal bytes.
-    model = json.dumps({"layout": LAYOUT, "sizes": asdict(sizes)})
+    # One entry: safetensors writes several in any order, and equal models make equal bytes. What a
+    # model has none of is left out: models from before it was known keep their bytes too.
+    known = {name: size for name, size in asdict(sizes).items() if size is not None}
+    model = json.dumps({"layout": LAYOUT, "sizes": known})
     with made_whole(path) as aside:
         aside.write_bytes(save(contents, metadata={"model": model}))
 

@@ -1,4 +1,4 @@
-"""C: the linear controller, for one agent or for a whole population at once."""
+"""C: the controller, linear in the paper, for one agent or for a whole population at once."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ class ControllerSizes:
     """Sizes that a checkpoint of C is bound to; the paper's: 867 (CarRacing), 1,088 (TakeCover)."""
 
     feature_size: int
+    """Numbers that C acts on: all of a world's features, or the first of them, z alone."""
     action_size: int
     bias: bool
     cell: bool
@@ -21,19 +22,32 @@ class ControllerSizes:
     Dimensions that V leaves unused are pure noise in a drawn z, and nearly constant in the mean.
     """
 
+    hidden_units: int | None = None
+    """Tanh units between features and actions; None: C is linear, as the paper's agent is."""
+
+    @property
+    def layers(self) -> list[tuple[int, int]]:
+        """Outputs and inputs of each layer."""
+        widths = [self.feature_size, self.hidden_units, self.action_size]
+        used = [width for width in widths if width is not None]
+        return list(zip(used[1:], used, strict=False))
+
     @property
     def parameter_count(self) -> int:
         """How many numbers evolution searches over."""
-        return self.action_size * (self.feature_size + self.bias)
+        return sum(outputs * (inputs + self.bias) for outputs, inputs in self.layers)
 
 
 class Controllers:
-    """P linear controllers, a = tanh(W [z, h] + b), as rows of one matrix (P, parameter_count)."""
+    """P controllers, a = tanh(W [z, h] + b), as rows of one matrix (P, parameter_count).
+
+    With hidden units (paper, section 3.4) there is such a layer before.
+    """
 
     def __init__(self, sizes: ControllerSizes, parameters: Tensor) -> None:
         self.sizes = sizes
         self.parameters = parameters
-        self._weight, self._bias = weight_and_bias(sizes, parameters)
+        self._layers = weights_and_biases(sizes, parameters)
 
     def __len__(self) -> int:
         return self.parameters.shape[0]
@@ -47,16 +61,30 @@ class Controllers:
         return Controllers(self.sizes, self.parameters.to(device))
 
     def act(self, features: Tensor) -> Tensor:
-        """Features (P * S, F), S lanes for each controller in turn, to actions (P * S, A)."""
-        grouped = features.unflatten(0, (len(self), -1))
-        actions = torch.einsum("psf,paf->psa", grouped, self._weight)
-        if self.sizes.bias:
-            actions = actions + self._bias.unsqueeze(1)
-        return actions.tanh().flatten(0, 1)
+        """A world's features (P * S, F or more) to actions (P * S, A).
+
+        Each controller in turn has S lanes.
+        """
+        seen = features[:, : self.sizes.feature_size]
+        values = seen.unflatten(0, (len(self), -1))
+        for weight, bias in self._layers:
+            values = torch.einsum("psf,paf->psa", values, weight)
+            if self.sizes.bias:
+                values = values + bias.unsqueeze(1)
+            values = values.tanh()
+        return values.flatten(0, 1)
 
 
-def weight_and_bias(sizes: ControllerSizes, parameters: Tensor) -> tuple[Tensor, Tensor]:
-    """W (P, A, F) and b (P, A), or (P, 0) without one, of parameters (P, parameter_count)."""
-    weight = parameters[:, : sizes.action_size * sizes.feature_size]
-    bias = parameters[:, weight.shape[1] :]
-    return weight.unflatten(1, (sizes.action_size, sizes.feature_size)), bias
+def weights_and_biases(sizes: ControllerSizes, parameters: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Of each layer W (P, outputs, inputs) and b (P, outputs), or (P, 0) without biases.
+
+    They are views of parameters (P, parameter_count), where they lie in this order.
+    """
+    found = []
+    for outputs, inputs in sizes.layers:
+        lengths = [outputs * inputs, outputs * sizes.bias]
+        weight, bias, parameters = parameters.split(
+            [*lengths, parameters.shape[1] - sum(lengths)], 1
+        )
+        found.append((weight.unflatten(1, (outputs, inputs)), bias))
+    return found
