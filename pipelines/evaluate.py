@@ -1,6 +1,6 @@
 """Stage evaluate: the agent on held-out seeds, in the real world, in the dream and at random."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from pathlib import Path
@@ -27,38 +27,62 @@ from world_models.models.vae import to_frames
 from world_models.pictures import beside, save_video
 from world_models.progress import Progress
 from world_models.seeds import TEST
+from world_models.worlds.dream import DreamWorld
 from world_models.worlds.pixels import open_lanes
 from world_models.worlds.real import RealWorld
 from world_models.worlds.world import World
 
+Dreams = Callable[[int], DreamWorld]
+
 
 def run(stage: Stage) -> None:
     """Scores the agent, and films it."""
-    config = stage.section(EvaluateConfig)
-    paths = (stage.model("vae"), stage.model("rnn"), stage.model("controller"))
-    agent = load_agent(stage.task, *paths)
-    seeds = TEST[: config.episodes]
+    agent, dream = open_agent(stage)
+    score(stage, agent, dream, ("real", "dream", "random"))
+    film(stage, agent, dream(1), TEST[0], stage.section(EvaluateConfig).video_steps)
+
+
+def open_agent(stage: Stage) -> tuple[Agent, Dreams]:
+    """V, M and C, and what opens M's dreams for them."""
+    agent = load_agent(stage.task, *agent_files(stage))
     latents = open_latents(stage, agent.vae.sizes.latent_size)
     dream = open_dreams(stage, latents, agent.rnn, agent.controller.sizes.cell, agent.vae)
-    with Progress("evaluate", 3 * len(seeds), "episodes") as progress:
-        returns = play_real(stage, config, seeds, paths, progress)
+    return agent, dream
+
+
+def agent_files(stage: Stage) -> tuple[Path, Path, Path]:
+    """V, M and C."""
+    return stage.model("vae"), stage.model("rnn"), stage.model("controller")
+
+
+def score(stage: Stage, agent: Agent, dream: Dreams, kinds: Sequence[str]) -> None:
+    """Plays the agent in the game (`real`) and in the `dream`, and at `random` if that is a kind.
+
+    Writes scores.json and returns.csv.
+    """
+    config = stage.section(EvaluateConfig)
+    seeds = TEST[: config.episodes]
+    with Progress("evaluate", len(kinds) * len(seeds), "episodes") as progress:
+        returns = play_real(stage, config, seeds, [k for k in kinds if k != "dream"], progress)
         with closing(Arena(dream, len(seeds), agent.vae.device)) as dreams:
             returns["dream"] = dreams.score(agent.controller, seeds).returns[0]
         progress.advance(len(seeds))
-    report(stage, seeds, returns)
-    film(stage, agent, dream(1), seeds[0], config.video_steps)
+    report(stage, seeds, {kind: returns[kind] for kind in kinds})
 
 
 def play_real(
     stage: Stage,
     config: EvaluateConfig,
     seeds: range,
-    paths: tuple[Path, Path, Path],
+    kinds: Sequence[str],
     progress: Progress,
 ) -> dict[str, np.ndarray]:
-    """The agent and random play in the official game, on the same seeds."""
-    name, returns = stage.task.name, {kind: np.zeros(len(seeds)) for kind in ("real", "random")}
-    jobs = real_jobs(name, seeds, config.lanes, paths) + real_jobs(name, seeds, config.lanes, None)
+    """The agent, and random play if that is a kind, in the official game, on the same seeds."""
+    name, returns = stage.task.name, {kind: np.zeros(len(seeds)) for kind in kinds}
+    jobs = []
+    for kind in kinds:
+        agent = None if kind == "random" else agent_files(stage)
+        jobs += real_jobs(name, seeds, config.lanes, agent)
     for job, played in play_jobs(jobs, config.workers):
         kind = "random" if job.agent is None else "real"
         start = seeds.index(job.seeds[0])
@@ -69,21 +93,20 @@ def play_real(
 
 def report(stage: Stage, seeds: range, returns: dict[str, np.ndarray]) -> None:
     """Writes scores.json and returns.csv."""
-    kinds = ("real", "dream", "random")
     scores: dict[str, object] = {"protocol": protocol(stage.task, stage.params.scale)}
-    scores |= {kind: summary(returns[kind]) for kind in kinds}
+    scores |= {kind: summary(played) for kind, played in returns.items()}
     gap = float(returns["dream"].mean() - returns["real"].mean())
     scores["dream_to_real_gap"] = round(gap, 2)
-    for kind in kinds:
-        low, high = bootstrap_interval(returns[kind])
-        figures = {"mean": returns[kind].mean(), "ci95_low": low, "ci95_high": high}
+    for kind, played in returns.items():
+        low, high = bootstrap_interval(played)
+        figures = {"mean": played.mean(), "ci95_low": low, "ci95_high": high}
         stage.run.log_metrics({f"{kind}/{k}": v for k, v in figures.items()})
     stage.run.log_metrics({"dream_to_real_gap": gap})
     stage.write_metrics("scores.json", scores)
     stage.write_table(
         "returns.csv",
         [
-            {"seed": seed} | {kind: round(float(returns[kind][i]), 3) for kind in kinds}
+            {"seed": seed} | {kind: round(float(played[i]), 3) for kind, played in returns.items()}
             for i, seed in enumerate(seeds)
         ],
     )

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,14 @@ class Stage:
     run: StageRun
     shard: int | None
     """Make this shard of the data set again, and nothing else."""
+    item: str = ""
+    """What the stage is for beside its task, in the matrix of dvc.yaml: a temperature."""
+    folder: str = ""
+    """Of C and its reports among the task's; empty for the task's agent."""
+
+    def variant(self, folder: str, changes: Mapping[str, Mapping[str, object]]) -> "Stage":
+        """This stage for another C: parameters changed, by section, and a folder of its own."""
+        return replace(self, params=self.params.changed(changes), folder=folder)
 
     def section(self, kind: type[Section]) -> Section:
         """The parameters of one section, which are logged to the run under its name."""
@@ -65,20 +73,22 @@ class Stage:
 
     def model(self, name: str) -> Path:
         """The checkpoint of `vae`, `rnn` or `controller`."""
-        return Path("models", self.task.name, f"{name}.safetensors")
+        own = self.folder if name == "controller" else ""
+        return Path("models", self.task.name, own, f"{name}.safetensors")
 
     def report(self, name: str) -> Path:
-        """A file of the task's report."""
-        return Path("reports", self.task.name, name)
+        """A file of the task's report, or of the variant's."""
+        return Path("reports", self.task.name, self.folder, name)
 
     @property
     def state(self) -> Path:
         """The stage's own checkpoints while it works; neither DVC's nor git's."""
-        return project_root() / ".state" / f"{self.name}@{self.task.name}"
+        at = "-".join(filter(None, [self.task.name, self.item]))
+        return project_root() / ".state" / f"{self.name}@{at}"
 
     def write_metrics(self, name: str, metrics: Mapping[str, Any]) -> None:
         """Writes a JSON report, and adds it to the run's artifacts."""
-        self._write(name, json.dumps(metrics, indent=2) + "\n")
+        self.write_text(name, json.dumps(metrics, indent=2) + "\n")
 
     def write_table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
         """Writes a CSV report with a column for each key of the rows."""
@@ -87,28 +97,34 @@ class Stage:
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        self._write(name, text.getvalue())
+        self.write_text(name, text.getvalue())
 
-    def _write(self, name: str, text: str) -> None:
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a report as it is, and adds it to the run's artifacts."""
         with made_whole(self.report(name)) as aside:
             aside.write_text(text)
         self.run.log_artifact(self.report(name))
 
 
-def main(name: str, work: Callable[[Stage], None], shards: bool = False) -> None:
-    """Runs a stage for the task named on the command line.
+def main(
+    name: str, work: Callable[[Stage], None], shards: bool = False, item: str | None = None
+) -> None:
+    """Runs a stage for the task named on the command line, and what it calls `item`, if anything.
 
     What a user can mend ends it with one line on stderr and exit code 1; Ctrl-C with 130.
     """
     parser = argparse.ArgumentParser(description=f"Stage {name} of the pipeline.")
     parser.add_argument("task")
+    if item is not None:
+        parser.add_argument("item", metavar=item)
     if shards:
         parser.add_argument("--shard", type=int, metavar="N", help="make just this shard again")
     arguments = parser.parse_args()
     # Ended politely, a stage closes its games and takes away what is half-written.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        _run(name, arguments.task, getattr(arguments, "shard", None), work)
+        of = arguments.task, getattr(arguments, "shard", None), getattr(arguments, "item", "")
+        _run(name, *of, work)
     except (WorldModelsError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in MENDABLE:
             raise
@@ -117,7 +133,9 @@ def main(name: str, work: Callable[[Stage], None], shards: bool = False) -> None
         sys.exit(130)
 
 
-def _run(name: str, task_name: str, shard: int | None, work: Callable[[Stage], None]) -> None:
+def _run(
+    name: str, task_name: str, shard: int | None, item: str, work: Callable[[Stage], None]
+) -> None:
     params = Params(Path("params.yaml"), task_name)
     task = get_task(task_name)
     root = project_root()
@@ -137,7 +155,7 @@ def _run(name: str, task_name: str, shard: int | None, work: Callable[[Stage], N
         for path, md5 in origin.inputs.items():
             if path.startswith("data/"):
                 run.log_dataset(path, md5)
-        work(Stage(name, task, params, run, shard))
+        work(Stage(name, task, params, run, shard, item))
         if dvc_stage:
             run.set_tags({f"output.{path}": md5 for path, md5 in outputs(dvc_stage).items()})
 

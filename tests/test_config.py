@@ -8,11 +8,13 @@ import yaml
 from tests.configs import smoke
 from world_models.config import (
     STAGES,
+    SWEEPS,
     CollectConfig,
     ControllerConfig,
     DreamConfig,
     Params,
     RNNConfig,
+    TemperatureConfig,
     VAEConfig,
 )
 from world_models.errors import ConfigError
@@ -66,7 +68,38 @@ def test_the_committed_parameters_are_valid_at_every_scale(changed, scale, task)
 def test_the_committed_file_is_at_the_default_scale_for_both_of_the_papers_tasks():
     assert CONTENTS["scale"] == "small"
     assert CONTENTS["tasks"] == ["carracing", "takecover"]
-    assert set(CONTENTS) == {"scale", "tasks", "seed", *SCALES}
+    assert set(CONTENTS) == {"scale", "tasks", "seed", "temperature", "ablation", *SCALES}
+
+
+def test_the_sweeps_are_the_papers_and_off(changed):
+    params = changed("seed", 1)
+    assert params.sweep(TemperatureConfig).taus == [0.10, 0.50, 1.00, 1.15, 1.30]
+    assert [params.sweep(kind).tasks for kind in SWEEPS.values()] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("temperature.taus", [], "temperature.taus"),
+        ("temperature.taus", [0.5, 0], "temperature.taus.1"),
+        ("temperature.taus", [1.0, 0.5, 1], "temperature.taus: Value error, one of them is there"),
+        ("temperature.tasks", "takecover", "temperature.tasks"),
+        ("ablation.task", ["carracing"], "ablation.task"),
+    ],
+)
+def test_a_sweep_that_is_wrong_is_named_by_every_stage(changed, key, value, said):
+    assert message(VAEConfig, changed, key, value).startswith(f"params.yaml: {said}")
+
+
+def test_a_variant_has_other_values_and_leaves_the_tasks_own_alone(changed):
+    params = changed("seed", 1)
+    other = params.changed({"dream": {"temperature": 0.3}, "controller": {"inputs": "latent"}})
+    assert other.section(DreamConfig).temperature == 0.3
+    assert other.section(ControllerConfig).inputs == "latent"
+    assert other.section(VAEConfig) == params.section(VAEConfig)
+    assert params.section(DreamConfig).temperature == 0.7
+    said = message(DreamConfig, params.changed, {"dream": {"temperature": -1.0}})
+    assert said.startswith("params.yaml: small.carracing.dream.temperature: ")
 
 
 def test_every_parameter_is_explained_beside_it():

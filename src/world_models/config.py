@@ -1,7 +1,8 @@
 """params.yaml as frozen models, one a stage. An unknown key or a value out of range is an error."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -160,6 +161,29 @@ STAGES: dict[str, type[_Section]] = {
     "evaluate": EvaluateConfig,
 }
 
+
+class TemperatureConfig(_Section):
+    """The sweep over temperatures, for the tasks that are named."""
+
+    tasks: list[str]
+    taus: Annotated[list[Count | Positive], Field(min_length=1)]  # whole ones stay as DVC has them
+
+    @field_validator("taus")
+    @classmethod
+    def _once_each(cls, taus: list[float]) -> list[float]:
+        if len(set(taus)) < len(taus):
+            raise ValueError("one of them is there twice")
+        return taus
+
+
+class AblationConfig(_Section):
+    """C with less than the paper's agent has, for the tasks that are named."""
+
+    tasks: list[str]
+
+
+SWEEPS: dict[str, type[_Section]] = {"temperature": TemperatureConfig, "ablation": AblationConfig}
+
 Section = TypeVar("Section", bound=_Section)
 
 
@@ -177,14 +201,29 @@ class Params:
         self.seed = self._validated(Seed, "seed")
         self._refuse_unknown(STAGES, self.scale, task)
         scales = [key for key, value in self._contents.items() if isinstance(value, dict)]
-        self._refuse_unknown(["scale", "tasks", "seed", *scales])
+        self._refuse_unknown(["scale", "tasks", "seed", *SWEEPS, *(set(scales) - set(SWEEPS))])
         for kind in STAGES.values():
             self.section(kind)
+        for kind in SWEEPS.values():
+            self.sweep(kind)
 
     def section(self, kind: type[Section]) -> Section:
         """The parameters of one stage at the chosen scale."""
         stage = next(name for name, model in STAGES.items() if model is kind)
         return self._validated(kind, self.scale, self.task, stage)
+
+    def sweep(self, kind: type[Section]) -> Section:
+        """The parameters of a sweep, which are the same at every scale."""
+        return self._validated(kind, next(name for name, model in SWEEPS.items() if model is kind))
+
+    def changed(self, changes: Mapping[str, Mapping[str, object]]) -> "Params":
+        """The same with other values in some of the task's sections."""
+        own = self._contents[self.scale][self.task]
+        sections = {name: own[name] | values for name, values in changes.items()}
+        scale = self._contents[self.scale] | {self.task: own | sections}
+        other = copy(self)
+        other._contents = self._contents | {self.scale: scale}
+        return other
 
     def _refuse_unknown(self, known: Iterable[str], *keys: str) -> None:
         for key in sorted(set(self._get(*keys)) - set(known), key=str):

@@ -7,22 +7,32 @@ import grimp
 import pytest
 import yaml
 
-from world_models.config import STAGES
+from world_models.config import STAGES, SWEEPS
 
 ROOT = Path(__file__).parents[2]
-STAGE_FILES = ["collect", "vae", "encode", "rnn", "honesty", "controller", "evaluate", "pipeline"]
+STAGE_FILES = [
+    *("collect", "vae", "encode", "rnn", "honesty", "controller", "evaluate", "pipeline"),
+    *("tempered", "temperature", "ablated", "ablation"),
+]
 
 MODELS = {f"models/{name}.safetensors" for name in ("vae", "rnn", "controller")}
+M_AND_ITS_DATA = {"data/latents", "models/vae.safetensors", "models/rnn.safetensors"}
 READ = {
     "collect": set(),
     "vae": {"data/episodes"},
     "encode": {"data/episodes", "models/vae.safetensors"},
     "rnn": {"data/latents", "models/vae.safetensors"},
-    "honesty": {"data/latents", "models/vae.safetensors", "models/rnn.safetensors"},
-    "controller": {"data/latents", "models/vae.safetensors", "models/rnn.safetensors"},
+    "honesty": M_AND_ITS_DATA,
+    "controller": M_AND_ITS_DATA,
     "evaluate": {"data/latents", *MODELS},
     "pipeline": MODELS,
+    "tempered": M_AND_ITS_DATA,
+    "temperature": set(),
+    "ablated": M_AND_ITS_DATA,
+    "ablation": {"models/ablation", "models/controller.safetensors"},
 }
+VARIANTS = ["tempered", "ablated"]
+"""They do what the stages controller and evaluate do, with other parameters."""
 
 CHANGES_NO_RESULT = {
     # How work is started, shown, logged, spread over processes and put on the disk.
@@ -41,6 +51,8 @@ ALONG_FOR_THE_RIDE = {
     "vae": {"models/controller", "models/mdn", "models/mdnrnn", "task"},
     "encode": {"models/controller", "models/mdn", "models/mdnrnn", "task"},
     "pipeline": {"task"},
+    "temperature": {"task"},
+    "ablation": {"models/mdn", "models/mdnrnn", "models/vae", "task"},
 }
 LOADED_BY_NAME = {
     # Gymnasium imports it when a task asks for it.
@@ -48,12 +60,15 @@ LOADED_BY_NAME = {
 }
 
 
+UNUSED_BY_VARIANTS = {"evaluate.video_steps", "evaluate.workers"}
 UNTRACKED = {
     # Of sections that a stage reads: what another stage needs, and how many processes work.
     "collect": {"collect.workers"},
     "honesty": {"collect.episodes", "collect.shard_episodes", "collect.workers"},
     "controller": {"dream.honesty_episodes"},
     "evaluate": {"dream.honesty_episodes", "evaluate.workers"},
+    "tempered": {"dream.honesty_episodes", "dream.temperature", *UNUSED_BY_VARIANTS},
+    "ablated": {"dream.honesty_episodes", *UNUSED_BY_VARIANTS},
 }
 
 
@@ -127,17 +142,22 @@ def test_a_stage_depends_on_no_code_that_it_does_not_use(stages, imported, name)
 @pytest.mark.parametrize("name", STAGE_FILES)
 def test_a_stage_tracks_the_parameters_that_change_its_results(stages, name):
     kinds = {kind.__name__: section for section, kind in STAGES.items()}
-    text = (ROOT / f"pipelines/{name}.py").read_text()
+    sources = [name] if name not in VARIANTS else [name, "controller", "evaluate"]
+    text = "".join((ROOT / f"pipelines/{source}.py").read_text() for source in sources)
     if "from pipelines.worlds import open_dreams" in text:
         text += (ROOT / "pipelines/worlds.py").read_text()
     read = {kinds[kind] for kind in re.findall(r"section\((\w+)\)", text)}
     if "log_every_section" in text:
         read = set(STAGES)
-    assert ("seed" in stages[name]["params"]) == ("params.seed" in text)
+    parameters = set(stages[name].get("params", ()))
+    assert ("seed" in parameters) == ("params.seed" in text)
+    sweeps = {kind.__name__: sweep for sweep, kind in SWEEPS.items()}
+    swept = {sweeps[kind] for kind in re.findall(r"sweep\((\w+)\)", text)}
+    assert {key.partition(".")[0] for key in parameters} & set(SWEEPS) == swept
     tracked = {
         parameter.removeprefix("${scale}.${item.task}.")
-        for parameter in stages[name]["params"]
-        if parameter != "seed"
+        for parameter in parameters
+        if parameter.startswith("${")
     }
     assert fields(tracked) == fields(read) - UNTRACKED.get(name, set())
 
@@ -158,7 +178,8 @@ def test_a_stage_reads_what_an_earlier_one_writes(stages, name):
     for earlier in STAGE_FILES[: STAGE_FILES.index(name)]:
         written |= outs(stages[earlier])
     read = {path for path in stages[name]["deps"] if path.startswith(("data/", "models/"))}
-    assert read <= written
+    folders = {str(folder) for path in written for folder in Path(path).parents}
+    assert read <= written | folders
     assert {path.replace("${item.task}/", "") for path in read} == READ[name]
 
 

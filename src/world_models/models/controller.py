@@ -82,9 +82,7 @@ def weights_and_biases(sizes: ControllerSizes, parameters: Tensor) -> list[tuple
     """
     found = []
     for outputs, inputs in sizes.layers:
-        lengths = [outputs * inputs, outputs * sizes.bias]
-        weight, bias, parameters = parameters.split(
-            [*lengths, parameters.shape[1] - sum(lengths)], 1
-        )
+        own = [outputs * inputs, outputs * sizes.bias]
+        weight, bias, parameters = parameters.split([*own, parameters.shape[1] - sum(own)], dim=1)
         found.append((weight.unflatten(1, (outputs, inputs)), bias))
     return found

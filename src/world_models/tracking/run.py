@@ -131,7 +131,8 @@ def stage_run(
         run_id = _continued(client, id_file)
         if not run_id:
             group = experiment_id(client, artifact_root, experiment)
-            run_id = _created(client, group, f"{stage}@{task}", all_tags)
+            name = all_tags.get("dvc.stage", f"{stage}@{task}")  # vae@carracing in both
+            run_id = _created(client, group, name, all_tags)
             _remember(run_id, id_file)
         run.client, run.run_id = client, run_id
 
