@@ -15,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help setup repro test lint bench format types ui hooks clean
+.PHONY: help setup repro test smoke lint bench format types ui hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ lint: setup ## Check style, types and import rules
 # One thread a worker: two workers with all threads each would fight over the cores.
 test: lint ## Lint, then run the tests
 	OMP_NUM_THREADS=1 pytest $(PYTEST_ARGS)
+
+smoke: setup ## Run Pendulum's smallest pipeline in a copy, and the gate on it
+	.ci/smoke
 
 bench: setup ## Measure how near each path comes to its limit
 	python -m benchmarks

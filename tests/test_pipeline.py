@@ -16,8 +16,12 @@ from imageio_ffmpeg import count_frames_and_secs
 from mlflow import MlflowClient
 from PIL import Image
 
+from world_models.seeds import TEST
+
 ROOT = Path(__file__).parents[1]
-TASKS = ["pendulum", "carracing", "takecover"]
+EPISODES = {"pendulum": 40, "carracing": 2, "takecover": 2}
+"""How many the agents are scored on; Pendulum's are enough for the gate."""
+TASKS = list(EPISODES)
 STAGES = ["collect", "vae", "encode", "rnn", "honesty", "controller", "evaluate", "pipeline"]
 REPORTS = [
     *("collect.json", "vae.json", "rnn.json", "honesty.json", "controller.json", "scores.json"),
@@ -83,7 +87,7 @@ def test_agents_are_scored_in_the_real_world_in_the_dream_and_at_random(project,
         assert {"mean", "std", "ci95", "episodes"} <= set(scores[kind])
         low, high = scores[kind]["ci95"]
         assert low <= scores[kind]["mean"] <= high
-        assert scores[kind]["episodes"] == 2
+        assert scores[kind]["episodes"] == EPISODES[task]
     gap = scores["dream"]["mean"] - scores["real"]["mean"]
     assert scores["dream_to_real_gap"] == pytest.approx(gap, abs=0.02)
 
@@ -96,7 +100,7 @@ def table(path):
 def test_each_episodes_return_is_there_to_be_plotted(project, task):
     scores = json.loads((project / "reports" / task / "scores.json").read_text())
     rows = table(project / "reports" / task / "returns.csv")
-    assert [int(row["seed"]) for row in rows] == [3_000_000, 3_000_001]
+    assert [int(row["seed"]) for row in rows] == list(TEST[: EPISODES[task]])
     for kind in ("real", "dream", "random"):
         mean = sum(float(row[kind]) for row in rows) / len(rows)
         assert mean == pytest.approx(scores[kind]["mean"], abs=0.01)
@@ -177,11 +181,11 @@ def test_one_run_names_those_of_all_stages_and_carries_the_scores(runs, task):
 
 def test_the_gate_makes_an_agent_the_champion_that_can_be_taken_out_again(project):
     gate = [sys.executable, "-m", "world_models.cli", "gate", "pendulum"]
-    done = run(project, *gate, "--update", expected=2)
+    done = run(project, *gate, "--update")
     assert "pendulum: version 1 is the champion" in done.stderr
-    assert "can't tell: too few episodes: 2; 10 are the least" in done.stdout
+    assert "+0.0 [+0.0, +0.0] | no worse" in done.stdout
     evaluate = [sys.executable, "-m", "world_models.cli", "evaluate", "pendulum"]
-    done = run(project, *evaluate, "--model", "champion", "--episodes", "2")
+    done = run(project, *evaluate, "--model", "champion", "--episodes", "40")
     scores = json.loads((project / "reports" / "pendulum" / "scores.json").read_text())
     assert json.loads(done.stdout)["mean"] == pytest.approx(scores["real"]["mean"], abs=0.01)
     done = run(project, *evaluate, "--model", "7", expected=1)
