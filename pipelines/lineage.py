@@ -47,6 +47,21 @@ def outputs(name: str) -> dict[str, str]:
         return _md5s(stage.outs)
 
 
+def input_files(name: str) -> dict[str, tuple[str, str]]:
+    """Of each file that a stage reads, a folder's too, by path: its md5 and its place in the cache.
+
+    The md5 is the one that DVC remembers, for as long as size and time of change are the same.
+    """
+    with _stage(name) as stage:
+        stage.save_deps()
+        cache, found = stage.repo.cache.local, {}
+        for dep in (dep for dep in stage.deps if dep.hash_info):
+            for key, _, hashed in dep.obj if dep.is_dir_checksum else [((), None, dep.hash_info)]:
+                path = "/".join((dep.def_path, *key))
+                found[path] = (hashed.value, cache.oid_to_path(hashed.value))
+        return found
+
+
 @contextmanager
 def _stage(name: str) -> "Iterator[Stage]":
     from dvc.repo import Repo

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipelines.intact import check_inputs
 from pipelines.lineage import Lineage, lineage, outputs
 from world_models.config import STAGES, Params, Section
 from world_models.errors import WorldModelsError
@@ -140,6 +141,8 @@ def _run(
     task = get_task(task_name)
     root = project_root()
     dvc_stage = os.environ.get("DVC_STAGE")
+    if dvc_stage:
+        check_inputs(dvc_stage)
     origin = lineage(dvc_stage) if dvc_stage else BY_HAND
     with stage_run(
         uri=os.environ.get("MLFLOW_TRACKING_URI") or default_uri(root),

@@ -17,6 +17,10 @@ class StoreError(WorldModelsError):
     """A shard of the data set is missing or damaged."""
 
 
+class DamagedError(WorldModelsError):
+    """A file has changed since the stage that makes it wrote it."""
+
+
 class ScoresError(WorldModelsError):
     """Scores or their baseline are missing or damaged."""
 

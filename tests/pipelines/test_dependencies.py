@@ -37,6 +37,7 @@ VARIANTS = ["tempered", "ablated"]
 CHANGES_NO_RESULT = {
     # How work is started, shown, logged, spread over processes and put on the disk.
     "pipelines/stage.py",
+    "pipelines/intact.py",
     "pipelines/lineage.py",
     *(
         f"src/world_models/{name}.py"
