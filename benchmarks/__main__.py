@@ -54,7 +54,7 @@ def main() -> None:
     chosen = [row for row in ROWS if arguments.path.lower() in row.path.lower()]
     if not chosen:
         sys.exit(f"bench: no row's path holds {arguments.path!r}")
-    print(line("path", "against", "a second", "reference", "ratio", "at least"))
+    print(line("path", "against", "a second", "reference", "ratio", "at least", "precision"))
     measured = []
     for row in chosen:
         found = row.measure(effort)
@@ -68,7 +68,8 @@ def shown(row: Row, found: Measured) -> str:
     """A line of the table."""
     rates = (f"{value:,.4g}" for value in (found.rate, found.reference))
     short = "" if found.ratio >= row.at_least else "  short"
-    return line(row.path, row.against, *rates, f"{found.ratio:.2f}", f"{row.at_least:g}") + short
+    ratio, precision = f"{found.ratio:.2f}", found.precision or "-"
+    return line(row.path, row.against, *rates, ratio, f"{row.at_least:g}", precision) + short
 
 
 def line(path: str, against: str, *columns: str) -> str:
@@ -85,6 +86,7 @@ def described(row: Row, found: Measured) -> dict[str, Any]:
         "rate": found.rate,
         "reference": found.reference,
         "ratio": round(found.ratio, 3),
+        "precision": found.precision,
         "at_least": row.at_least,
         "reached": found.ratio >= row.at_least,
     }

@@ -8,12 +8,20 @@ from pathlib import Path
 import torch
 
 from world_models.collecting import collect, shard_jobs
-from world_models.config import CollectConfig, EncodeConfig, Params, RNNConfig, VAEConfig
+from world_models.config import (
+    CollectConfig,
+    EncodeConfig,
+    Params,
+    RNNConfig,
+    VAEConfig,
+    WeightsPrecision,
+)
 from world_models.data.store import EpisodeStore
 from world_models.encoding import encode
 from world_models.models.checkpoint import feature_size
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN
+from world_models.models.precision import weights_dtype
 from world_models.models.vae import VAE, VAESizes
 from world_models.tasks import get_task
 from world_models.training.rnn import RNNTraining
@@ -28,15 +36,15 @@ def params(task: str) -> Params:
 
 
 @cache
-def vae(task: str) -> VAE:
+def vae(task: str, precision: WeightsPrecision = "32-true") -> VAE:
     """A fresh V of the task's size."""
     torch.manual_seed(0)
     sizes = VAESizes(params(task).section(VAEConfig).latent_size)
-    return VAE(sizes).eval().requires_grad_(False)
+    return VAE(sizes).eval().requires_grad_(False).to(weights_dtype(precision))
 
 
 @cache
-def rnn(task: str) -> MDNRNN:
+def rnn(task: str, precision: WeightsPrecision = "32-true") -> MDNRNN:
     """A fresh M of the task's size, in whose dream no episode ends."""
     torch.manual_seed(0)
     config = params(task).section(RNNConfig)
@@ -44,7 +52,7 @@ def rnn(task: str) -> MDNRNN:
     made.eval().requires_grad_(False)
     if config.done_head:
         made.heads.bias[-1] = -100
-    return made
+    return made.to(weights_dtype(precision))
 
 
 @cache

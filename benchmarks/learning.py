@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import fixtures
-from benchmarks.measure import Effort, Measured, Row, Work, compare
+from benchmarks.measure import Effort, Measured, Row, Work, compare, quickest
+from benchmarks.networks import best_precision, networks
 from benchmarks.worlds import LANES, bare_envpool
 from world_models.collecting import collect, shard_jobs
 from world_models.config import CollectConfig, EncodeConfig, Precision, RNNConfig, VAEConfig
@@ -72,8 +73,8 @@ def against_bare(
 ) -> Measured:
     """A training against its bare forward, backward and step, both in the better precision."""
     choices = {precision: bare(module, loss, precision) for precision in precisions()}
-    best = max(choices, key=lambda precision: choices[precision].rate(effort.seconds))
-    return compare(path(best), [choices[best]], effort)
+    best = quickest(choices, effort.seconds)
+    return compare(path(best), [choices[best]], effort, best)
 
 
 def bare(module: torch.nn.Module, loss: Callable[[], Tensor], precision: Precision) -> Work:
@@ -166,7 +167,8 @@ def collecting(effort: Effort) -> Measured:
 def encoding(effort: Effort) -> Measured:
     """Encoding the store."""
     batch_size = fixtures.params(TASK).section(EncodeConfig).batch_size
-    store, vae = fixtures.episodes(TASK), fixtures.vae(TASK)
+    precision = best_precision(networks, TASK, LANES)
+    store, vae = fixtures.episodes(TASK), fixtures.vae(TASK, precision)
     frames = torch.from_numpy(store.read_frames(store.episodes()[0], "frames", 0, batch_size))
 
     def from_store() -> int:
@@ -178,7 +180,7 @@ def encoding(effort: Effort) -> Measured:
         vae.encode(to_images(frames))
         return len(frames)
 
-    return compare(Work(from_store), [Work(in_memory)], effort)
+    return compare(Work(from_store), [Work(in_memory)], effort, precision)
 
 
 BARE = "forward, backward, step alone"

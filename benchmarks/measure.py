@@ -2,9 +2,11 @@
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
+
+Name = TypeVar("Name", bound=str)
 
 
 class Rated(Protocol):
@@ -58,9 +60,13 @@ class Measured(NamedTuple):
     """The same of what it is held against."""
     ratio: float
     """Median of the rounds' own ratios."""
+    precision: str | None
+    """That the path's networks compute in; None without networks."""
 
 
-def compare(path: Rated, parts: Sequence[Rated], effort: Effort) -> Measured:
+def compare(
+    path: Rated, parts: Sequence[Rated], effort: Effort, precision: str | None = None
+) -> Measured:
     """Measures a path against the rate that its parts allow, one after the other.
 
     Parts with rates a and b allow 1 / (1 / a + 1 / b). All have been warmed up by a short turn.
@@ -72,14 +78,19 @@ def compare(path: Rated, parts: Sequence[Rated], effort: Effort) -> Measured:
     own = [first for first, *_ in rates]
     together = [1 / sum(1 / part for part in rest) for _, *rest in rates]
     ratios = [ours / theirs for ours, theirs in zip(own, together, strict=True)]
-    return Measured(*(statistics.median(values) for values in (own, together, ratios)))
+    rate, reference, ratio = (statistics.median(values) for values in (own, together, ratios))
+    return Measured(rate, reference, ratio, precision)
 
 
-def best_of(path: Rated, references: Sequence[Rated], effort: Effort) -> Measured:
-    """Measures a path against the quickest of several ways to do the same."""
-    for reference in references:
-        reference.rate(0)
-    return compare(path, [max(references, key=lambda one: one.rate(effort.seconds))], effort)
+def quickest(choices: Mapping[Name, Rated], seconds: float) -> Name:
+    """The name of the one that is done at the highest rate; the best of three turns counts.
+
+    Others on the machine only ever slow a turn.
+    """
+    for one in choices.values():
+        one.rate(0)
+    turns = [{name: one.rate(seconds) for name, one in choices.items()} for _ in range(3)]
+    return max(choices, key=lambda name: max(turn[name] for turn in turns))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from torch.nn.functional import interpolate
 
 from benchmarks import fixtures
 from benchmarks.crew import Piece
-from world_models.models.vae import sample_latent
 from world_models.tasks import get_task
 
 STEPS = 20
@@ -22,7 +21,11 @@ FIRST = torch.zeros(1, dtype=torch.bool)
 
 
 def car_racing(number: int) -> Piece:
-    """Gymnasium's own CarRacing, each frame resized, encoded and acted on by itself."""
+    """Gymnasium's own CarRacing, each frame resized, seen and acted on by itself.
+
+    V draws the frame again and M reads its heads, though C needs neither: the replication of
+    Tallec, Blier and Kalainathan calls both networks whole, as they are trained, at every step.
+    """
     task, vae, rnn = get_task("carracing"), fixtures.vae("carracing"), fixtures.rnn("carracing")
     controller = fixtures.controllers("carracing", cell=False)
     game = gymnasium.make("CarRacing-v3")
@@ -34,10 +37,10 @@ def car_racing(number: int) -> Piece:
         nonlocal state
         for _ in range(STEPS):
             image = torch.from_numpy(seen["frame"][:84]).permute(2, 0, 1)[None].float() / 255
-            mu, logvar = vae.encode(interpolate(image, (64, 64), mode="bilinear"))
-            latent = sample_latent(mu, logvar, torch.randn_like(mu))
+            _, latent, _ = vae(interpolate(image, (64, 64), mode="bilinear"))
             action = controller.act(torch.cat([latent, state.hidden], dim=1))
             state = rnn.step(latent, task.to_model(action), FIRST, state)
+            rnn.predict(state.hidden)
             seen["frame"], _, terminated, truncated, _ = game.step(task.to_env(action.numpy())[0])
             if terminated or truncated:
                 seen["frame"], _ = game.reset()

@@ -12,12 +12,11 @@ import torch
 
 from benchmarks import fixtures, textbook
 from benchmarks.crew import Crew
-from benchmarks.measure import Effort, Measured, Row, Work, best_of, compare
-from world_models.config import Simulator
+from benchmarks.measure import Effort, Measured, Row, Work, compare
+from benchmarks.networks import best_precision, networks, products
+from world_models.config import Simulator, WeightsPrecision
 from world_models.evolution.fitness import Arena
 from world_models.models.controller import Controllers
-from world_models.models.mdnrnn import MDNRNN
-from world_models.models.vae import to_images
 from world_models.task import FRAME_SIZE
 from world_models.tasks import get_task
 from world_models.worlds.dream import DreamWorld
@@ -89,9 +88,11 @@ class Frozen:
         """Nothing to stop."""
 
 
-def real_worlds(stack: ExitStack, name: str, count: int, simulator: Simulator) -> list[World]:
+def real_worlds(
+    stack: ExitStack, name: str, count: int, simulator: Simulator, precision: WeightsPrecision
+) -> list[World]:
     """A game through V and M, in worlds with a core each that have so many lanes together."""
-    task, vae, rnn = get_task(name), fixtures.vae(name), fixtures.rnn(name)
+    task, vae, rnn = get_task(name), fixtures.vae(name, precision), fixtures.rnn(name, precision)
 
     def open_world(lanes: int) -> World:
         games = open_lanes(task, lanes, simulator, threads=1)
@@ -113,66 +114,56 @@ def bare_envpool(count: int) -> Work:
     return stretch(pool.reset, steps)
 
 
-def networks(name: str, count: int) -> Work:
-    """V and M on a batch of frames, without a game: eager, in float32."""
-    vae, rnn = fixtures.vae(name), fixtures.rnn(name)
-    frames = torch.zeros(count, 64, 64, 3, dtype=torch.uint8)
-    action, first = torch.zeros(count, rnn.sizes.action_size), torch.zeros(count, dtype=torch.bool)
-    state = rnn.initial_state(count)
-
-    @torch.inference_mode()
-    def step() -> int:
-        latent, _ = vae.encode(to_images(frames))
-        rnn.step(latent, action, first, state)
-        return count
-
-    return Work(step)
-
-
 def networks_row(effort: Effort) -> Measured:
     """V and M as the real world runs them, with C, round a game that takes no time."""
-    task, vae, rnn = get_task("carracing"), fixtures.vae("carracing"), fixtures.rnn("carracing")
+    precision = best_precision(networks, "carracing", LANES)
+    task, vae = get_task("carracing"), fixtures.vae("carracing", precision)
 
     def open_world(lanes: int) -> World:
+        rnn = fixtures.rnn("carracing", precision)
         return RealWorld(task, Frozen(lanes), vae, rnn, False, sampled=False)
 
     with closing(Arena(open_world, LANES, vae.device)) as arena:
         path = playing(arena.worlds, fixtures.controllers("carracing", cell=False))
-        return compare(path, [networks("carracing", LANES)], effort)
+        return compare(path, [networks("carracing", LANES, "32-true")], effort, precision)
 
 
 def car_racing_features(effort: Effort) -> Measured:
     """CarRacing's features out of the real world."""
+    precision = best_precision(networks, "carracing", LANES)
     with ExitStack() as stack:
-        parts = [bare_envpool(LANES), networks("carracing", LANES)]
-        return compare(driving(stack), parts, effort)
+        parts = [bare_envpool(LANES), networks("carracing", LANES, precision)]
+        return compare(driving(stack, precision), parts, effort, precision)
 
 
 def car_racing_textbook(effort: Effort) -> Measured:
     """The same, against one game a process."""
+    precision = best_precision(networks, "carracing", LANES)
     with ExitStack() as stack:
         crew = stack.enter_context(closing(Crew(textbook.car_racing)))
-        return compare(driving(stack), [Work(crew.run)], effort)
+        return compare(driving(stack, precision), [Work(crew.run)], effort, precision)
 
 
-def driving(stack: ExitStack) -> Work:
+def driving(stack: ExitStack, precision: WeightsPrecision) -> Work:
     """C in the real CarRacing."""
-    worlds = real_worlds(stack, "carracing", LANES, "envpool")
+    worlds = real_worlds(stack, "carracing", LANES, "envpool", precision)
     return playing(worlds, fixtures.controllers("carracing", cell=False))
 
 
 def take_cover_features(effort: Effort) -> Measured:
     """TakeCover's features out of the real world."""
+    precision = best_precision(networks, "takecover", DOOM_LANES)
     with ExitStack() as stack:
-        worlds = real_worlds(stack, "takecover", DOOM_LANES, "gymnasium")
+        worlds = real_worlds(stack, "takecover", DOOM_LANES, "gymnasium", precision)
         crew = stack.enter_context(closing(Crew(textbook.doom)))
         path = playing(worlds, fixtures.controllers("takecover", cell=True))
-        return compare(path, [Work(crew.run), networks("takecover", DOOM_LANES)], effort)
+        parts = [Work(crew.run), networks("takecover", DOOM_LANES, precision)]
+        return compare(path, parts, effort, precision)
 
 
-def dreaming(name: str, cell: bool) -> Work:
+def dreaming(name: str, cell: bool, precision: WeightsPrecision) -> Work:
     """C in M's dream."""
-    rnn = fixtures.rnn(name)
+    rnn = fixtures.rnn(name, precision)
     starts = torch.zeros(1, 2, rnn.sizes.latent_size)
 
     def open_world(lanes: int) -> World:
@@ -182,34 +173,19 @@ def dreaming(name: str, cell: bool) -> Work:
     return playing(worlds, fixtures.controllers(name, cell))
 
 
-def products(rnn: MDNRNN, dtype: torch.dtype) -> Work:
-    """The matrix products of one step of M in so many dreams, and nothing else."""
-    lstm = (rnn.lstm.get_parameter(f"weight_{part}_l0") for part in ("ih", "hh"))
-    weights = [*lstm, rnn.heads.weight]
-    pairs = [
-        (torch.zeros(DREAMS, weight.shape[1], dtype=dtype), weight.to(dtype)) for weight in weights
-    ]
-
-    @torch.inference_mode()
-    def step() -> int:
-        for inputs, weight in pairs:
-            torch.nn.functional.linear(inputs, weight)
-        return DREAMS
-
-    return Work(step)
-
-
 def dream(name: str, cell: bool, effort: Effort) -> Measured:
     """A dream's steps against its matrix products, in the precision that does those best."""
-    rnn = fixtures.rnn(name)
-    references = [products(rnn, dtype) for dtype in (torch.float32, torch.bfloat16)]
-    return best_of(dreaming(name, cell), references, effort)
+    precision = best_precision(products, name, DREAMS)
+    parts = [products(name, DREAMS, precision)]
+    return compare(dreaming(name, cell, precision), parts, effort, precision)
 
 
 def dream_textbook(effort: Effort) -> Measured:
     """TakeCover's dream against one dream a process."""
+    precision = best_precision(products, "takecover", DREAMS)
     with closing(Crew(textbook.take_cover_dream)) as crew:
-        return compare(dreaming("takecover", cell=True), [Work(crew.run)], effort)
+        path = dreaming("takecover", True, precision)
+        return compare(path, [Work(crew.run)], effort, precision)
 
 
 def official(env_id: str) -> Work:

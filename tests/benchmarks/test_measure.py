@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from benchmarks.measure import Effort, Work, best_of, compare
+from benchmarks import networks
+from benchmarks.measure import Effort, Work, compare, quickest
 
 ONCE = Effort(seconds=0, rounds=1)
 
@@ -33,7 +34,7 @@ def test_a_rate_counts_units_and_leaves_preparing_out():
 
 def test_parts_one_after_the_other_allow_less_than_either():
     measured = compare(Steady([0, 2]), [Steady([0, 4]), Steady([0, 12])], ONCE)
-    assert measured == (2, 3, pytest.approx(2 / 3))
+    assert measured == (2, 3, pytest.approx(2 / 3), None)
 
 
 def test_the_ratio_is_that_of_the_middle_round():
@@ -42,9 +43,27 @@ def test_the_ratio_is_that_of_the_middle_round():
     assert compare(path, [part], Effort(0, 3)).ratio == pytest.approx(0.5)
 
 
-def test_the_best_of_several_references_counts():
-    slow, quick = Steady([0, 5]), Steady([0, 8, 0, 10])
-    assert best_of(Steady([0, 5]), [slow, quick], ONCE).ratio == pytest.approx(0.5)
+def test_the_quickest_is_the_one_with_the_best_turn():
+    """A turn in which the machine was slow counts for nothing."""
+    choices = {"slow": Steady([0, 5, 5, 6]), "quick": Steady([0, 8, 2, 1])}
+    assert quickest(choices, 0) == "quick"
+
+
+def test_a_precision_is_chosen_by_its_rate_where_there_are_two(monkeypatch):
+    rates = {"32-true": 5.0, "bf16-true": 8.0}
+    asked = []
+
+    def work(name, count, precision):
+        asked.append((name, count, precision))
+        return Steady([0, *[rates[precision]] * 3])
+
+    monkeypatch.setattr(networks, "has_bfloat16", lambda: False)
+    assert networks.best_precision(work, "carracing", 4) == "32-true"
+    assert asked == [("carracing", 4, "32-true")]
+    monkeypatch.setattr(networks, "has_bfloat16", lambda: True)
+    assert networks.best_precision(work, "carracing", 5) == "bf16-true"
+    rates["32-true"] = 9.0  # a processor that emulates bfloat16
+    assert networks.best_precision(work, "carracing", 6) == "32-true"
 
 
 def bench(*arguments):
@@ -63,5 +82,6 @@ def test_the_table_is_printed_and_written(tmp_path):
     (row,) = json.loads(path.read_text())["rows"]
     assert row["path"] == "world-models --help"
     assert row["ratio"] == pytest.approx(row["rate"] / row["reference"], abs=0.001)
+    assert row["precision"] is None
     assert row["reached"] == (row["ratio"] >= 1)
     assert f"{row['ratio']:.2f}" in done.stdout

@@ -119,3 +119,14 @@ def test_a_uniform_number_picks_the_component_whose_share_it_falls_in():
     uniform = torch.tensor([[0.1], [0.25], [0.69], [0.9999999]])
     picked = sample(mixture, uniform, torch.zeros(4, 1))
     assert picked.flatten().tolist() == [1, 2, 2, 3]
+
+
+def test_a_draw_is_the_chosen_gaussians_to_the_last_bit():
+    torch.manual_seed(0)
+    mixture = Mixture(*torch.randn(3, 50, 5, 8).unbind())
+    uniform, normal = torch.rand(50, 8), torch.randn(50, 8)
+    below = uniform[:, None] <= mixture.logits.softmax(1).cumsum(1)
+    below[:, -1] = True
+    first = below & (below.cumsum(1) == 1)
+    mu, log_sigma = ((part * first).sum(1) for part in mixture[1:])
+    assert torch.equal(sample(mixture, uniform, normal), mu + log_sigma.exp() * normal)

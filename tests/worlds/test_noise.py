@@ -111,3 +111,32 @@ def test_uniform_numbers_stay_below_one_even_for_the_highest_bits():
 
     assert _unit(torch.tensor([0]), 40).item() > 0
     assert _unit(torch.tensor([-1]), 40).item() < 1
+
+
+def test_numbers_are_splitmix64s_to_the_last_bit():
+    whole = 2**64 - 1
+
+    def mix(x):
+        x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & whole
+        x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & whole
+        return x ^ (x >> 31)
+
+    def words(seed, start, stop):
+        key = mix((seed + 0x9E3779B97F4A7C15) & whole)
+        return [mix((key + at * 0x9E3779B97F4A7C15) & whole) for at in range(start, stop)]
+
+    def unit(word, low):
+        bits = (word >> low) & (2**24 - 1)
+        return min((torch.tensor(float(bits)) + 0.5) * 2.0**-24, torch.tensor(1 - 2.0**-24))
+
+    noise, seeds = seeded([7, 2**62]), (7, 2**62)
+    flat, normal = noise.uniform(lanes(0, 1), 3), noise.normal(lanes(0, 1), 40)
+    again = noise.uniform(lanes(0, 1), 1)
+    for lane, seed in enumerate(seeds):
+        assert flat[lane].tolist() == [unit(word, 40).item() for word in words(seed, 0, 3)]
+        high, low = (
+            torch.stack([unit(word, bits) for word in words(seed, 3, 43)]) for bits in (40, 16)
+        )
+        expected = (-2 * high.log()).sqrt() * (2 * math.pi * low).cos()
+        assert torch.equal(normal[lane], expected)
+        assert again[lane].item() == unit(words(seed, 43, 44)[0], 40).item()

@@ -39,28 +39,29 @@ class LaneNoise:
     def normal(self, lanes: Tensor, size: int) -> Tensor:
         """The next `size` numbers of each lane, standard normal (Box-Muller): (lanes, size)."""
         words = self._words(lanes, size)
-        radius = (-2 * _unit(words, 64 - _BITS).log()).sqrt()
-        return radius * (2 * math.pi * _unit(words, 64 - 2 * _BITS)).cos()
+        radius = _unit(words, 64 - _BITS).log_().mul_(-2).sqrt_()
+        return _unit(words, 64 - 2 * _BITS).mul_(2 * math.pi).cos_().mul_(radius)
 
     def _words(self, lanes: Tensor, size: int) -> Tensor:
-        counters = self.drawn[lanes, None] + torch.arange(size, device=self._keys.device)
+        words = self.drawn[lanes, None] + torch.arange(size, device=self._keys.device)
         self.drawn[lanes] += size
-        return _mix(self._keys[lanes, None] + counters * _INCREMENT)
+        return _mix(words.mul_(_INCREMENT).add_(self._keys[lanes, None]))
 
 
 def _mix(x: Tensor) -> Tensor:
-    x = (x ^ _shift(x, 30)) * _MIX_1
-    x = (x ^ _shift(x, 27)) * _MIX_2
-    return x ^ _shift(x, 31)
+    """Mixes the bits of each number, in place."""
+    for by, factor in ((30, _MIX_1), (27, _MIX_2)):
+        x.bitwise_xor_(_shift(x, by)).mul_(factor)
+    return x.bitwise_xor_(_shift(x, 31))
 
 
 def _shift(x: Tensor, by: int) -> Tensor:
     """Logical shift right: torch's own copies the sign."""
-    return (x >> by) & ((1 << (64 - by)) - 1)
+    return (x >> by).bitwise_and_((1 << (64 - by)) - 1)
 
 
 def _unit(words: Tensor, low: int) -> Tensor:
     """The 24 bits of each word from bit `low` on, as a number in (0, 1)."""
-    bits = (words >> low) & ((1 << _BITS) - 1)
+    bits = (words >> low).bitwise_and_((1 << _BITS) - 1)
     # The highest number would be rounded up to one.
-    return ((bits.float() + 0.5) * 2.0**-_BITS).clamp(max=1 - 2.0**-_BITS)
+    return bits.float().add_(0.5).mul_(2.0**-_BITS).clamp_(max=1 - 2.0**-_BITS)

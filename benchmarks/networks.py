@@ -1,0 +1,61 @@
+"""V and M without a world, and the precision in which this machine runs them best."""
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+
+from benchmarks import fixtures
+from benchmarks.measure import Work, quickest
+from world_models.config import WeightsPrecision
+from world_models.models.precision import has_bfloat16, weights_dtype
+from world_models.models.vae import to_images
+
+CHOOSING_S = 0.3
+"""Of each measurement that chooses a precision."""
+
+
+def networks(name: str, count: int, precision: WeightsPrecision) -> Work:
+    """V and M on a batch of frames, without a game."""
+    vae, rnn = fixtures.vae(name, precision), fixtures.rnn(name, precision)
+    frames = torch.zeros(count, 64, 64, 3, dtype=torch.uint8)
+    action, first = torch.zeros(count, rnn.sizes.action_size), torch.zeros(count, dtype=torch.bool)
+    state = rnn.initial_state(count)
+
+    @torch.inference_mode()
+    def step() -> int:
+        latent, _ = vae.encode(to_images(frames))
+        rnn.step(latent, action, first, state)
+        return count
+
+    return Work(step)
+
+
+def products(name: str, count: int, precision: WeightsPrecision) -> Work:
+    """The matrix products of one step of M in so many dreams, and nothing else."""
+    rnn, dtype = fixtures.rnn(name), weights_dtype(precision)
+    lstm = (rnn.lstm.get_parameter(f"weight_{part}_l0") for part in ("ih", "hh"))
+    weights = [*lstm, rnn.heads.weight]
+    pairs = [
+        (torch.zeros(count, weight.shape[1], dtype=dtype), weight.to(dtype)) for weight in weights
+    ]
+
+    @torch.inference_mode()
+    def step() -> int:
+        for inputs, weight in pairs:
+            torch.nn.functional.linear(inputs, weight)
+        return count
+
+    return Work(step)
+
+
+@cache
+def best_precision(
+    work: Callable[[str, int, WeightsPrecision], Work], name: str, count: int
+) -> WeightsPrecision:
+    """The precision in which this work is done most quickly here, as measured.
+
+    That a processor has bfloat16 doesn't say that it is quicker in it.
+    """
+    choices: list[WeightsPrecision] = ["32-true", "bf16-true"] if has_bfloat16() else ["32-true"]
+    return quickest({choice: work(name, count, choice) for choice in choices}, CHOOSING_S)
