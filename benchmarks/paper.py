@@ -1,0 +1,239 @@
+"""What the scale `paper` would cost, out of what `make bench` measured.
+
+`python -m benchmarks.paper` reads rates from reports/bench.json, memory from reports/growth.json,
+the length of episodes from reports/ and their bytes from dvc.lock. What it assumes, it prints.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from world_models.config import (
+    CollectConfig,
+    ControllerConfig,
+    EvaluateConfig,
+    Params,
+    RNNConfig,
+    VAEConfig,
+)
+from world_models.errors import ConfigError, WorldModelsError
+from world_models.task import FRAME_SIZE
+from world_models.tasks import get_task
+
+GAMES = {"carracing": "CarRacing", "takecover": "TakeCover"}
+"""Tasks, and their names in the table."""
+DREAM_STEPS = {"carracing": 1000, "takecover": 900}
+"""Of an episode in evolution: CarRacing's limit, the mean of TakeCover's in the authors' logs."""
+M_WEIGHTS = 1_678_785
+"""Of TakeCover's M (paper, appendix A.2)."""
+TRAINING_SHARE = 0.5
+"""Of 32 times the rate of 2 cores, in a training on 64."""
+H200_FLOPS = 989e12
+"""Dense bfloat16, at the peak that its maker publishes."""
+H200_SHARE = 0.1
+"""Of that peak, in networks as small as these."""
+H200_CORES = 16
+
+ASSUMED = f"""
+2 cores: bench.json's rates, in the precision that it names (`paper` itself says 32-true). V and M
+  take as long for a frame in any batch; training M takes what M's matrix products do. TakeCover's
+  frames take as long without V and M as with them. Honesty and pictures are left out.
+64 cores: games, encoding, evolution 32 times as quick, trainings {32 * TRAINING_SHARE:.0f} times.
+one H200: nothing was measured on one. V and M at {H200_SHARE:.0%} of its published
+  {H200_FLOPS / 1e12:.0f} TFLOP/s in bfloat16, games on {H200_CORES} cores beside it.
+Memory: of 2 cores, growth.json's; collect's is a shard of the longest episodes, twice, in each of 2
+  processes, and as much more for each other process."""
+
+
+class Seconds(NamedTuple):
+    """On 2 cores, one after the other."""
+
+    games: float = 0
+    inference: float = 0
+    training: float = 0
+
+    def times(self, units: float) -> "Seconds":
+        """So often."""
+        return Seconds(*(part * units for part in self))
+
+    def plus(self, other: "Seconds") -> "Seconds":
+        """And then the other."""
+        return Seconds(*(one + more for one, more in zip(self, other, strict=True)))
+
+
+class Machine(NamedTuple):
+    """How many times as quick as 2 cores."""
+
+    name: str
+    games: float
+    inference: float
+    training: float
+
+    def hours(self, seconds: Seconds) -> float:
+        """That it takes for what 2 cores need so many seconds for."""
+        return sum(part / speed for part, speed in zip(seconds, self[1:], strict=True)) / 3600
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a stage."""
+
+    seconds: Seconds
+    disk: float = 0
+    """Bytes."""
+    memory: float | None = None
+    """Bytes; None where it was not measured."""
+
+
+class Rates:
+    """Seconds a unit, of bench.json's rows."""
+
+    def __init__(self, rows: list[Mapping[str, Any]]) -> None:
+        self._rows = {(row["path"], row["against"]): row for row in rows}
+
+    def each(self, path: str, against: str, column: str = "rate") -> float:
+        """Seconds a unit. Raises ConfigError where the row was not measured."""
+        if (path, against) not in self._rows:
+            raise ConfigError(f"bench.json: no {path!r} against {against!r}; run `make bench`")
+        return 1 / float(self._rows[path, against][column])
+
+    def game(self, task: str) -> Seconds:
+        """A frame of the official game through V and M."""
+        if task == "takecover":
+            return Seconds(games=self.each("TakeCover, features", "its bare parts together"))
+        return Seconds(
+            games=self.each("CarRacing, official", "Gymnasium's own") / 2,  # the row has one core
+            inference=self.each("V and M, 64 frames", "eager float32"),
+        )
+
+    def collected(self, task: str) -> Seconds:
+        """A frame of the random policy: in CarRacing V and M look at each by itself.
+
+        That is the textbook loop, but for its game.
+        """
+        if task == "takecover":
+            return self.game(task)
+        textbook = self.each("CarRacing, features", "the textbook loop", "reference")
+        own = self.each("CarRacing, official", "Gymnasium's own", "reference") / 2
+        return Seconds(games=self.game(task).games + max(textbook - own, 0))
+
+    def dreamt(self, task: str) -> Seconds:
+        """A step of the dream."""
+        return Seconds(inference=self.each(f"{GAMES[task]}, dream", "its matrix products alone"))
+
+    def products(self, task: str) -> float:
+        """A step's matrix products."""
+        return self.each(f"{GAMES[task]}, dream", "its matrix products alone", "reference")
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set that was made: what its frames are like."""
+
+    mean_length: float
+    frame: float
+    """Bytes of a stored frame."""
+    latent: float
+    """Bytes of its latent."""
+
+
+def costs(task: str, params: Params, measured: Params, rates: Rates, data: Data) -> dict[str, Cost]:
+    """The stages by `params`; `measured` has the batches that the bench trained V and M on."""
+    collect, vae = params.section(CollectConfig), params.section(VAEConfig)
+    rnn, controller = params.section(RNNConfig), params.section(ControllerConfig)
+    frames = collect.episodes * data.mean_length
+    shard = collect.shard_episodes * get_task(task).time_limit * FRAME_SIZE**2 * 3
+    image = 1 / measured.section(VAEConfig).batch_size
+    image *= rates.each("VAE training", "forward, backward, step alone")
+    step = 1 / (measured.section(RNNConfig).lanes * measured.section(RNNConfig).steps)
+    step *= rates.each("M training", "forward, backward, step alone")
+    step *= rates.products(task) / rates.products("carracing")
+    encoded = rates.each("encoding from the store", "the encoder alone")
+    played = DREAM_STEPS[task]
+    rounds = -(-controller.generations // controller.validate_every)
+    episodes = controller.population * controller.generations * controller.episodes
+    world = rates.game(task) if controller.world == "real" else rates.dreamt(task)
+    validation = rates.game(task).plus(rates.dreamt(task))
+    evolution = world.times(episodes * played).plus(
+        validation.times(rounds * controller.validation_episodes * played)
+    )
+    scored = params.section(EvaluateConfig).episodes * played
+    return {
+        "collect": Cost(rates.collected(task).times(frames), frames * data.frame, 2 * 2 * shard),
+        "vae": Cost(Seconds(training=image * vae.batches * vae.batch_size)),
+        "encode": Cost(Seconds(inference=encoded).times(frames), frames * data.latent),
+        "rnn": Cost(Seconds(training=step * rnn.batches * rnn.lanes * rnn.steps)),
+        "controller": Cost(evolution),
+        "evaluate": Cost(validation.times(scored)),
+    }
+
+
+def machines(rates: Rates) -> list[Machine]:
+    """2 cores, 64 cores, one H200."""
+    card = H200_SHARE * H200_FLOPS * rates.products("takecover") / (2 * M_WEIGHTS)
+    return [
+        Machine("2 cores", 1, 1, 1),
+        Machine("64 cores", 32, 32, 32 * TRAINING_SHARE),
+        Machine("one H200", H200_CORES / 2, card, card),
+    ]
+
+
+def main() -> None:
+    """Prints a table for each task, and what it rests on."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.paper", description=__doc__)
+    parser.add_argument("--bench", type=Path, default=Path("reports/bench.json"))
+    arguments = parser.parse_args()
+    try:
+        rates = Rates(_json(arguments.bench, "make bench")["rows"])
+        growth = _json(Path("reports/growth.json"), "python -m benchmarks.growth")["stages"]
+        for task in GAMES:
+            paper = Params(Path("params.yaml"), task)
+            paper.scale = "paper"
+            stages = costs(task, paper, Params(paper.path, "carracing"), rates, _data(task))
+            _print(task, stages, growth, machines(rates))
+    except WorldModelsError as error:
+        sys.exit(f"paper: {error}")
+    print(ASSUMED)
+
+
+def _print(
+    task: str, stages: Mapping[str, Cost], growth: Mapping[str, Any], columns: list[Machine]
+) -> None:
+    names = "".join(f"{f'h, {machine.name}':>14}" for machine in columns)
+    print(f"\n{task:12}{'disk GB':>10}{'memory MB':>12}{names}")
+    for stage, cost in stages.items():
+        memory = cost.memory / 1e6 if cost.memory else growth[stage]["megabytes"][1]
+        print(_line(stage, cost.disk, f"{memory:.0f}", cost.seconds, columns))
+    total = Seconds(*map(sum, zip(*(cost.seconds for cost in stages.values()), strict=True)))
+    print(_line("together", sum(cost.disk for cost in stages.values()), "", total, columns))
+
+
+def _line(name: str, disk: float, memory: str, seconds: Seconds, columns: list[Machine]) -> str:
+    hours = "".join(f"{machine.hours(seconds):14,.2f}" for machine in columns)
+    return f"{name:12}{disk / 1e9:10.1f}{memory:>12}{hours}"
+
+
+def _data(task: str) -> Data:
+    """Of the data set whose figures are in git."""
+    made = _json(Path("reports") / task / "collect.json", f"dvc repro collect@{task}")
+    frames = made["steps"] + made["episodes"]
+    stages = yaml.safe_load(Path("dvc.lock").read_text())["stages"]
+    size = {out["path"]: out["size"] for stage in stages.values() for out in stage["outs"]}
+    episodes, latents = (size[f"data/{task}/{kind}"] for kind in ("episodes", "latents"))
+    return Data(made["mean_length"], episodes / frames, latents / frames)
+
+
+def _json(path: Path, remedy: str) -> Any:
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such file; `{remedy}` writes it")
+    return json.loads(path.read_text())
+
+
+if __name__ == "__main__":
+    main()
