@@ -54,8 +54,8 @@ def input_files(name: str) -> dict[str, tuple[str, str]]:
     """
     with _stage(name) as stage:
         stage.save_deps()
-        cache, found = stage.repo.cache.local, {}
-        for dep in (dep for dep in stage.deps if dep.hash_info):
+        cache, found, files = stage.repo.cache.local, {}, _md5s(stage.deps)
+        for dep in (dep for dep in stage.deps if dep.def_path in files):
             for key, _, hashed in dep.obj if dep.is_dir_checksum else [((), None, dep.hash_info)]:
                 path = "/".join((dep.def_path, *key))
                 found[path] = (hashed.value, cache.oid_to_path(hashed.value))

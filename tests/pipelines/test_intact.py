@@ -19,6 +19,7 @@ stages:
     outs: [data/x/latents]
   rnn:
     cmd: cat models/x/vae.safetensors data/x/latents/* > m
+    params: [rnn]
     deps: [models/x/vae.safetensors, data/x/latents]
     outs: [m]
 """
@@ -41,6 +42,7 @@ def project(request, tmp_path, monkeypatch):
     config = f"[core]\nno_scm = true\n[cache]\ntype = {request.param}\n"
     (tmp_path / ".dvc" / "config").write_text(config)
     (tmp_path / "dvc.yaml").write_text(STAGES)
+    (tmp_path / "params.yaml").write_text("rnn: {batches: 1}")
     dvc("repro")
     return tmp_path
 
