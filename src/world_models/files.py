@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or not there."""
+"""Files and folders that are either whole or not there, also after a kill or a power cut."""
 
 import os
 import shutil
@@ -20,11 +20,42 @@ def made_whole(path: Path) -> Iterator[Path]:
     _remove(aside)
     try:
         yield aside
+        settle(aside)  # or a power cut could leave the new name without its contents
         if path.is_dir():
             _remove(path)
         os.replace(aside, path)
+        _settle(path.parent)
     finally:
         _remove(aside)
+
+
+def settle(path: Path) -> None:
+    """Waits until a file, or a folder with all that is in it, is on the disk itself."""
+    for inside in path.iterdir() if path.is_dir() else ():
+        settle(inside)
+    _settle(path)
+
+
+def _settle(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for a file; a copy of it where the disk can't have two for one."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def empty(folder: Path, last: str = "") -> None:
+    """Removes all that is in a folder, and what has the name `last` at the end."""
+    for inside in sorted(folder.iterdir(), key=lambda path: path.name == last):
+        _remove(inside)
 
 
 def _remove(path: Path) -> None:
