@@ -1,5 +1,6 @@
 """The search for C: generations of candidates scored in a world, the best of them kept."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,8 +12,10 @@ from torch import Tensor
 from world_models.config import ControllerConfig
 from world_models.evolution.centre import decentre
 from world_models.evolution.fitness import Arena
+from world_models.evolution.journal import from_record, to_record
 from world_models.evolution.racing import race
 from world_models.evolution.strategy import CMAES
+from world_models.journal import Journal
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.seeds import EVOLVE, VALIDATE
 from world_models.worlds.rollout import Played
@@ -40,6 +43,8 @@ class Generation:
     """The search's mean after it, as a population of one."""
     validation: Validation | None
     """How the mean did on the validation seeds, every few generations."""
+    at: float = 0.0
+    """When it was played, in seconds since 1970."""
 
     @property
     def merit(self) -> float:
@@ -55,6 +60,7 @@ def evolve(
     seed: int,
     centre: Tensor | None = None,
     start: Controllers | None = None,
+    journal: Journal | None = None,
 ) -> Iterator[Generation]:
     """Evolves C in an arena, a generation at a time.
 
@@ -64,7 +70,10 @@ def evolve(
     Args:
         centre: the search goes on in coordinates where features are zero here (F,).
         start: one controller, which the search begins from; otherwise it begins from zeros.
+        journal: of this very search; generations that it holds are not played again, and yet all
+            comes out the same. Each new one is added to it.
     """
+    past = iter(list(journal.records) if journal else [])
     strategy = CMAES(
         _first_mean(sizes, centre, start),
         config.population,
@@ -74,19 +83,28 @@ def evolve(
         config.sigma_decay,
     )
     for number in range(1, config.generations + 1):
+        record = next(past, None)
         candidates = strategy.ask()
-        seeds = generation_seeds(config.episodes_at(number), seed, number)
-        raced = race(arena, _controllers(sizes, candidates, centre), seeds, config.racing)
+        if record is None:
+            seeds = generation_seeds(config.episodes_at(number), seed, number)
+            raced = race(arena, _controllers(sizes, candidates, centre), seeds, config.racing)
+        else:
+            raced, judged, at = from_record(record)
         strategy.tell(candidates, raced.fitness)
         mean = _controllers(sizes, strategy.mean[None], centre)
-        due = number % config.validate_every == 0 or number == config.generations
+        if record is None:
+            due = number % config.validate_every == 0 or number == config.generations
+            judged, at = [*validate(mean)] if due else None, time.time()
+            if journal is not None:
+                journal.append(to_record(raced, judged, at))
         yield Generation(
             number,
             raced.returns,
             strategy.sigma,
             raced.steps,
             mean,
-            validate(mean) if due else None,
+            Validation(*judged) if judged else None,
+            at,
         )
 
 

@@ -40,10 +40,16 @@ class StageRun:
         for start in range(0, len(entries), PARAMS_A_CALL):
             self._send("parameters", partial(_log_params, entries[start : start + PARAMS_A_CALL]))
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers, at `step` (0 if there are no steps)."""
-        now = int(time.time() * 1000)
-        self._send("metrics", partial(_log_metrics, dict(metrics), now, step or 0))
+    def log_metrics(
+        self, metrics: Mapping[str, float], step: int | None = None, at: float | None = None
+    ) -> None:
+        """Log numbers, at `step` (0 if there are no steps) and `at` a time (default: now).
+
+        The time is in seconds since 1970. Equal numbers of one time are logged once, however often
+        they are sent.
+        """
+        when = int((time.time() if at is None else at) * 1000)
+        self._send("metrics", partial(_log_metrics, dict(metrics), when, step or 0))
 
     def log_artifact(self, path: Path) -> None:
         """Copy a file, which has to stay for as long as the run, to the run's artifacts."""
@@ -188,11 +194,11 @@ def _log_params(entries: list[tuple[str, object]], client: "MlflowClient", run: 
 
 
 def _log_metrics(
-    metrics: Mapping[str, float], now: int, step: int, client: "MlflowClient", run: str
+    metrics: Mapping[str, float], when: int, step: int, client: "MlflowClient", run: str
 ) -> None:
     from mlflow.entities import Metric
 
-    client.log_batch(run, metrics=[Metric(k, float(v), now, step) for k, v in metrics.items()])
+    client.log_batch(run, metrics=[Metric(k, float(v), when, step) for k, v in metrics.items()])
 
 
 def _log_artifact(path: Path, client: "MlflowClient", run: str) -> None:
