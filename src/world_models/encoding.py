@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from world_models.data.store import Episode, EpisodeStore, write_shard
+from world_models.data.store import Episode, EpisodeStore, whole_shards, write_shard
 from world_models.execution import sharing_cores
 from world_models.models.vae import VAE, to_images
 
@@ -14,16 +14,18 @@ from world_models.models.vae import VAE, to_images
 def encode(store: EpisodeStore, vae: VAE, folder: Path, batch_size: int) -> Iterator[int]:
     """Writes a shard of latents for each shard of frames; yields each one's number of frames.
 
-    Shards are encoded side by side, a core each.
+    Shards are encoded side by side, a core each. One that is in the folder already is kept.
 
     The latents keep the episodes' actions, rewards and ends, so that M needs no frames.
     """
-    episodes = store.episodes()
+    kept = {shard.name for shard in whole_shards(folder)}
 
     def encode_shard(shard: Path) -> int:
-        encoded = [_encode(store.read(at), vae, batch_size) for at in episodes if at.shard == shard]
-        write_shard(folder / shard.name, encoded, len(store.shards))
-        return sum(len(episode) + 1 for episode in encoded)
+        episodes = [at for at in store.episodes() if at.shard == shard]
+        if shard.name not in kept:
+            encoded = [_encode(store.read(at), vae, batch_size) for at in episodes]
+            write_shard(folder / shard.name, encoded, len(store.shards))
+        return sum(at.length + 1 for at in episodes)
 
     with sharing_cores(torch.get_num_threads()) as pool:
         yield from pool.map(encode_shard, store.shards)

@@ -20,7 +20,7 @@ from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore, ZipStore
 
 from world_models.errors import StoreError
-from world_models.files import made_whole
+from world_models.files import link_or_copy, made_whole
 
 CHUNK = 100
 """Frames or steps a chunk: what is decompressed at a time."""
@@ -102,6 +102,28 @@ def _write_zip(path: Path, entries: Mapping[str, bytes]) -> None:
     with made_whole(path) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as file:
         for name in sorted(entries):
             file.writestr(zipfile.ZipInfo(name, LONG_AGO), entries[name])
+
+
+def whole_shards(folder: Path) -> list[Path]:
+    """Those in a folder that can be opened; it may have others, or not be there yet."""
+    return [shard for shard in sorted(folder.glob("shard-*.zarr.zip")) if _opens(shard)]
+
+
+def _opens(shard: Path) -> bool:
+    try:
+        _attributes(shard)
+    except StoreError:
+        return False
+    return True
+
+
+def link_shards(source: Path, folder: Path) -> None:
+    """Makes a folder, or makes it anew, of a whole data set's shards, which stay where they are."""
+    store = EpisodeStore(source)
+    with made_whole(folder) as aside:
+        aside.mkdir()
+        for shard in store.shards:
+            link_or_copy(shard, aside / shard.name)
 
 
 class EpisodeStore:
