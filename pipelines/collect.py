@@ -6,8 +6,8 @@ from pathlib import Path
 from pipelines.stage import Stage, main
 from world_models.collecting import ShardJob, collect, make_shard, shard_jobs
 from world_models.config import CollectConfig
+from world_models.data.store import EpisodeStore, link_shards, whole_shards
 from world_models.errors import ConfigError
-from world_models.files import made_whole
 from world_models.progress import Progress
 
 
@@ -17,15 +17,23 @@ def run(stage: Stage) -> None:
     if stage.shard is not None:
         make_shard(one_of(jobs_in(stage, config, stage.episodes), stage.shard))
         return
-    lengths: list[int] = []
+    made = stage.state / "episodes"
+    jobs, kept = jobs_in(stage, config, made), whole_shards(made)
+    stage.goes_on(len(kept), len(jobs), "shards")
+    left = [job for job in jobs if job.path not in kept]
+    before = config.episodes - sum(len(job.seeds) for job in left)
     with (
-        made_whole(stage.episodes) as folder,
-        closing(collect(jobs_in(stage, config, folder), config.workers)) as shards,
-        Progress("collect", config.episodes, "episodes") as progress,
+        closing(collect(left, config.workers)) as shards,
+        Progress("collect", config.episodes, "episodes", before) as progress,
     ):
-        for shard in shards:
-            lengths += shard
-            progress.advance(len(shard), {"steps": sum(lengths)})
+        for lengths in shards:
+            progress.advance(len(lengths))
+    link_shards(made, stage.episodes)
+    report(stage, [at.length for at in EpisodeStore(stage.episodes).episodes()])
+
+
+def report(stage: Stage, lengths: list[int]) -> None:
+    """Writes how many episodes there are, and how long they are."""
     steps = sum(lengths)
     metrics = {"episodes": len(lengths), "steps": steps, "mean_length": steps / len(lengths)}
     stage.run.log_metrics(metrics)

@@ -14,6 +14,7 @@ from world_models.evolution.centre import feature_mean
 from world_models.evolution.fitness import Arena
 from world_models.evolution.search import Generation, Validation, evolve, validation_seeds
 from world_models.execution import best_device
+from world_models.journal import Journal
 from world_models.models.checkpoint import (
     feature_size,
     load_controllers,
@@ -60,22 +61,27 @@ def run(stage: Stage) -> None:
     if config.world == "real":
         search, lanes = partial(game, patience=config.patience), min(lanes, GAMES)
     history: list[Generation] = []
+    journal = Journal(stage.state / "generations.jsonl")
+    before = len(journal.records)
+    stage.goes_on(before, config.generations, "generations")
     with (
         closing(Arena(search, lanes, vae.device)) as arena,
         closing(Arena(game, min(len(seeds), JUDGED), vae.device)) as real,
         closing(Arena(dream, len(seeds), vae.device)) as dreamed,
-        Progress("controller", config.generations, "generations") as progress,
+        Progress("controller", config.generations, "generations", before) as progress,
     ):
 
         def validate(mean: Controllers) -> Validation:
             return Validation(real.score(mean, seeds), dreamed.score(mean, seeds))
 
-        for generation in evolve(arena, validate, sizes, config, stage.params.seed, centre, start):
+        seed = stage.params.seed
+        for generation in evolve(arena, validate, sizes, config, seed, centre, start, journal):
             history.append(generation)
             figures = row(generation)
-            stage.run.log_metrics(figures, generation.number)
-            save_controllers(stage.state / "mean.safetensors", generation.mean)
-            progress.advance(figures=figures)
+            # Again, if it was played before: the kill may have been faster than MLflow.
+            stage.run.log_metrics(figures, generation.number, generation.at)
+            if generation.number > before:
+                progress.advance(figures=figures)
     keep(stage, history)
 
 

@@ -2,10 +2,9 @@
 
 from pipelines.stage import Stage, main
 from world_models.config import EncodeConfig
-from world_models.data.store import EpisodeStore
+from world_models.data.store import EpisodeStore, link_shards, whole_shards
 from world_models.encoding import encode
 from world_models.execution import best_device
-from world_models.files import made_whole
 from world_models.models.checkpoint import load_vae
 from world_models.models.precision import weights_dtype
 from world_models.progress import Progress
@@ -17,12 +16,12 @@ def run(stage: Stage) -> None:
     store = EpisodeStore(stage.episodes)
     vae = load_vae(stage.model("vae")).to(best_device(), weights_dtype(config.precision))
     frames = sum(at.length + 1 for at in store.episodes())
-    with (
-        made_whole(stage.latents) as folder,
-        Progress("encode", frames, "frames") as progress,
-    ):
-        for count in encode(store, vae, folder, config.batch_size):
+    made = stage.state / "latents"
+    stage.goes_on(len(whole_shards(made)), len(store.shards), "shards")
+    with Progress("encode", frames, "frames") as progress:
+        for count in encode(store, vae, made, config.batch_size):
             progress.advance(count)
+    link_shards(made, stage.latents)
     stage.run.log_metrics({"frames": frames})
 
 

@@ -14,6 +14,7 @@ from pipelines.worlds import open_dreams
 from world_models.config import EvaluateConfig
 from world_models.evaluation import (
     Agent,
+    RealJob,
     bootstrap_interval,
     load_agent,
     play_jobs,
@@ -23,6 +24,7 @@ from world_models.evaluation import (
     summary,
 )
 from world_models.evolution.fitness import Arena
+from world_models.journal import Journal
 from world_models.models.vae import to_frames
 from world_models.pictures import beside, save_video
 from world_models.progress import Progress
@@ -83,12 +85,23 @@ def play_real(
     for kind in kinds:
         agent = None if kind == "random" else agent_files(stage)
         jobs += real_jobs(name, seeds, config.lanes, agent)
-    for job, played in play_jobs(jobs, config.workers):
-        kind = "random" if job.agent is None else "real"
-        start = seeds.index(job.seeds[0])
-        returns[kind][start : start + len(played)] = played
+    journal = Journal(stage.state / "returns.jsonl")
+    stage.goes_on(len(journal.records), len(jobs), "jobs")
+    progress.advance(sum(len(played) for *_, played in journal.records))
+    done = [place for *place, _ in journal.records]
+    left = [job for job in jobs if place_of(job) not in done]
+    for job, played in play_jobs(left, config.workers):
+        journal.append([*place_of(job), played.tolist()])
         progress.advance(len(played))
+    for kind, first, played in journal.records:
+        start = seeds.index(first)
+        returns[kind][start : start + len(played)] = played
     return returns
+
+
+def place_of(job: RealJob) -> list[str | int]:
+    """Where a job's returns belong: their kind, and the first of their seeds."""
+    return ["random" if job.agent is None else "real", job.seeds[0]]
 
 
 def report(stage: Stage, seeds: range, returns: dict[str, np.ndarray]) -> None:

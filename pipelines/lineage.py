@@ -3,8 +3,11 @@
 DVC has no public calls for this; its version is held to one minor release.
 """
 
+import json
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -60,6 +63,25 @@ def input_files(name: str) -> dict[str, tuple[str, str]]:
                 path = "/".join((dep.def_path, *key))
                 found[path] = (hashed.value, cache.oid_to_path(hashed.value))
         return found
+
+
+def runner(name: str) -> int | None:
+    """The process id of the dvc that runs a stage; None where no dvc does."""
+    with _stage(name) as stage:
+        try:
+            locks = json.loads(Path(str(stage.repo.tmp_dir), "rwlock").read_text())
+        except (FileNotFoundError, ValueError):
+            return os.getppid()  # another dvc is writing it, or it is damaged
+        lock = locks.get("write", {}).get(stage.outs[0].fs_path)
+        return lock and int(lock["pid"])
+
+
+def run_cache() -> Path:
+    """DVC's folder of the results that it has, by key: `ab/abcd…/`."""
+    from dvc.repo import Repo
+
+    with Repo() as repo:
+        return Path(repo.stage_cache.cache_dir)
 
 
 @contextmanager

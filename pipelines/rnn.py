@@ -6,6 +6,7 @@ from pipelines.latents import open_latents
 from pipelines.stage import Stage, main
 from world_models.config import RNNConfig
 from world_models.models.checkpoint import load_vae, save_rnn
+from world_models.training.resume import batches_kept
 from world_models.training.rnn import RNNTraining, SequenceData
 from world_models.training.trainer import fit
 
@@ -17,6 +18,7 @@ def run(stage: Stage) -> None:
     latent_size = load_vae(stage.model("vae")).sizes.latent_size
     latents = open_latents(stage, latent_size)
     module = RNNTraining(config, stage.task, latent_size)
+    stage.goes_on(batches_kept(stage.state / "last.ckpt"), config.batches, "batches")
     metrics = fit(
         module,
         SequenceData(latents, config, stage.params.seed),

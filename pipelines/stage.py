@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.intact import check_inputs
-from pipelines.lineage import Lineage, lineage, outputs
+from pipelines.lineage import Lineage, lineage, outputs, run_cache, runner
+from pipelines.resume import BY_HAND, held_state, run_name
 from world_models.config import STAGES, Params, Section
 from world_models.errors import WorldModelsError
+from world_models.execution import die_with, leave_nothing_behind
 from world_models.files import made_whole
 from world_models.task import Task
 from world_models.tasks import get_task
@@ -25,7 +27,7 @@ from world_models.tracking.run import StageRun, stage_run
 from world_models.tracking.store import default_uri
 
 EXPERIMENT = "world-models"
-BY_HAND = Lineage("", {}, {})
+UNKNOWN = Lineage("", {}, {})
 """Where a stage comes from that DVC doesn't run."""
 MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 """Faults of the disk that a user can mend."""
@@ -39,6 +41,8 @@ class Stage:
     task: Task
     params: Params
     run: StageRun
+    state: Path
+    """The folder of what it has done, which it goes on from after a kill; not DVC's, nor git's."""
     shard: int | None
     """Make this shard of the data set again, and nothing else."""
     item: str = ""
@@ -81,11 +85,10 @@ class Stage:
         """A file of the task's report, or of the variant's."""
         return Path("reports", self.task.name, self.folder, name)
 
-    @property
-    def state(self) -> Path:
-        """The stage's own checkpoints while it works; neither DVC's nor git's."""
-        at = "-".join(filter(None, [self.task.name, self.item]))
-        return project_root() / ".state" / f"{self.name}@{at}"
+    def goes_on(self, done: int, total: int, unit: str) -> None:
+        """Says how much of the work was done before, if any was."""
+        if done:
+            print(f"{self.name}: going on after {done} of {total} {unit}", file=sys.stderr)
 
     def write_metrics(self, name: str, metrics: Mapping[str, Any]) -> None:
         """Writes a JSON report, and adds it to the run's artifacts."""
@@ -123,6 +126,7 @@ def main(
     arguments = parser.parse_args()
     # Ended politely, a stage closes its games and takes away what is half-written.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    leave_nothing_behind()
     try:
         of = arguments.task, getattr(arguments, "shard", None), getattr(arguments, "item", "")
         _run(name, *of, work)
@@ -142,25 +146,40 @@ def _run(
     root = project_root()
     dvc_stage = os.environ.get("DVC_STAGE")
     if dvc_stage:
+        _die_with_dvc(dvc_stage)
         check_inputs(dvc_stage)
-    origin = lineage(dvc_stage) if dvc_stage else BY_HAND
-    with stage_run(
-        uri=os.environ.get("MLFLOW_TRACKING_URI") or default_uri(root),
-        artifact_root=root / "mlartifacts",
-        experiment=EXPERIMENT,
-        stage=name,
-        task=task_name,
-        scale=params.scale,
-        revision=_revision(),
-        tags=_tags(origin),
-    ) as run:
+    origin = lineage(dvc_stage) if dvc_stage else UNKNOWN
+    taken = run_cache() if dvc_stage else None
+    at = "-".join(filter(None, [task_name, item]))
+    with (
+        held_state(root / ".state", f"{name}@{at}", origin.key or BY_HAND, taken) as state,
+        stage_run(
+            uri=os.environ.get("MLFLOW_TRACKING_URI") or default_uri(root),
+            artifact_root=root / "mlartifacts",
+            experiment=EXPERIMENT,
+            stage=name,
+            task=task_name,
+            scale=params.scale,
+            revision=_revision(),
+            tags=_tags(origin) | {"start": run_name(state)},
+            id_file=state / "run-id",
+        ) as run,
+    ):
         run.log_params({"seed": params.seed})
         for path, md5 in origin.inputs.items():
             if path.startswith("data/"):
                 run.log_dataset(path, md5)
-        work(Stage(name, task, params, run, shard, item))
+        work(Stage(name, task, params, run, state, shard, item))
         if dvc_stage:
             run.set_tags({f"output.{path}": md5 for path, md5 in outputs(dvc_stage).items()})
+
+
+def _die_with_dvc(stage: str) -> None:
+    """A stage that outlived its dvc would write its outputs beside, or over, those of the next."""
+    dvc = runner(stage)
+    if dvc is None:
+        raise WorldModelsError("DVC_STAGE is set, but no dvc runs this stage (any more)")
+    die_with(dvc)
 
 
 def project_root() -> Path:

@@ -9,6 +9,7 @@ from world_models.data.datasets import split_episodes
 from world_models.data.store import EpisodeStore
 from world_models.models.checkpoint import save_vae
 from world_models.pictures import save_reconstructions
+from world_models.training.resume import batches_kept
 from world_models.training.trainer import fit
 from world_models.training.vae import FrameData, VAETraining
 
@@ -21,6 +22,7 @@ def run(stage: Stage) -> None:
     pl.seed_everything(stage.params.seed, verbose=False)
     store = EpisodeStore(stage.episodes)
     module = VAETraining(config)
+    stage.goes_on(batches_kept(stage.state / "last.ckpt"), config.batches, "batches")
     metrics = fit(
         module,
         FrameData(store, config, stage.params.seed),

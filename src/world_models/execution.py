@@ -1,9 +1,11 @@
-"""Where work runs: in this process, or spread over local ones; on which device."""
+"""Where work runs: in this process, or spread over local ones; on which device; how it ends."""
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
+import select
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +14,9 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
+from uuid import uuid4
 
 from world_models.errors import WorldModelsError
 
@@ -21,6 +25,18 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+PR_SET_PDEATHSIG = 1
+"""Of prctl: a signal that the kernel sends a process when its parent dies."""
+MARK = "WORLD_MODELS_OF"
+"""In the environment of all that comes of a process: which one that is."""
+BURY = """
+read nothing
+sleep 1 # some tidy up by themselves
+for process in /proc/[0-9]*; do
+  if grep -qs "$0" "$process/environ"; then kill -9 "${process#/proc/}"; fi
+done
+"""
+"""Waits for the end of its input, and kills all processes with a mark."""
 
 
 def best_device() -> torch.device:
@@ -57,7 +73,7 @@ def run_jobs(
     never a hang; Ctrl-C and errors end the other workers' jobs by a KeyboardInterrupt there. With
     one worker the jobs run here.
     """
-    if workers == 1:
+    if workers == 1 or not jobs:
         yield from ((number, work(job)) for number, job in enumerate(jobs))
         return
     # Spawned, not forked: torch's and the games' threads do not survive a fork.
@@ -123,6 +139,9 @@ _worker = _Worker()
 def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, _worker.stop)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        die_with(parent.pid)
     import torch
 
     torch.set_num_threads(threads)
@@ -136,3 +155,38 @@ def _in_worker(work: Callable[[Job], Result], job: Job) -> Result:
         return work(job)
     finally:
         _worker.busy = False
+
+
+def die_with(process: int) -> None:
+    """Has this process killed as soon as that one ends, however it ends; now, if it has ended."""
+    if process == os.getppid():
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if process != os.getppid():  # a shell lies between, or the parent died just now
+        Thread(target=_die_after, args=(process,), daemon=True).start()
+
+
+def _die_after(process: int) -> None:
+    with suppress(ProcessLookupError):
+        select.select([os.pidfd_open(process)], [], [])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave_nothing_behind() -> None:
+    """Has all that comes of this process from now on killed when it ends, however it ends.
+
+    A game's engine that outlives who plays it waits for ever for the next step.
+    """
+    mark = uuid4().hex
+    end, _never_closed = os.pipe()  # it ends when nobody can write any more: with this process
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", BURY, f"{MARK}={mark}"],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, end, 0)]
+        + [(os.POSIX_SPAWN_DUP2, null, output) for output in (1, 2)],
+        setsid=True,  # Ctrl-C is not for it
+    )
+    os.close(end)
+    os.close(null)
+    os.environ[MARK] = mark

@@ -39,9 +39,10 @@ CHANGES_NO_RESULT = {
     "pipelines/stage.py",
     "pipelines/intact.py",
     "pipelines/lineage.py",
+    "pipelines/resume.py",
     *(
         f"src/world_models/{name}.py"
-        for name in ("config", "errors", "execution", "files", "progress")
+        for name in ("config", "errors", "execution", "files", "journal", "progress")
     ),
     "src/world_models/training/resume.py",
     *(f"src/world_models/tracking/{name}.py" for name in ("delivery", "registry", "run", "store")),
