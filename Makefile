@@ -34,6 +34,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 repro: setup ## Run the whole pipeline (only what changed)
+	@python -m pipelines.mend
 	dvc repro
 
 lint: setup ## Check style, types and import rules
