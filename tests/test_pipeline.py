@@ -3,12 +3,8 @@
 import csv
 import hashlib
 import json
-import os
 import re
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -16,9 +12,9 @@ from imageio_ffmpeg import count_frames_and_secs
 from mlflow import MlflowClient
 from PIL import Image
 
+from tests.projects import dvc, make_project, run
 from world_models.seeds import TEST
 
-ROOT = Path(__file__).parents[1]
 EPISODES = {"pendulum": 40, "carracing": 2, "takecover": 2}
 """How many the agents are scored on; Pendulum's are enough for the gate."""
 TASKS = list(EPISODES)
@@ -30,42 +26,11 @@ REPORTS = [
 every_task = pytest.mark.parametrize("task", TASKS)
 
 
-def run(project, *command, expected=0):
-    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
-    environment |= {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(project / "src"),
-        "DVC_NO_ANALYTICS": "1",
-    }
-    done = subprocess.run(
-        command, cwd=project, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == expected, done.stdout + done.stderr
-    return done
-
-
-def dvc(project, *arguments):
-    return run(project, sys.executable, "-m", "dvc", *arguments).stdout
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """A fresh project in which `dvc repro` has run."""
     project = tmp_path_factory.mktemp("a project")
-    for file in ("dvc.yaml", ".gitignore", ".dvcignore"):
-        shutil.copy(ROOT / file, project)
-    for folder in ("pipelines", "src"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        shutil.copytree(ROOT / folder, project / folder, ignore=ignored)
-    parameters = (ROOT / "params.yaml").read_text()
-    parameters = re.sub(r"^scale: .*", "scale: smoke", parameters, flags=re.MULTILINE)
-    parameters = re.sub(r"^tasks: .*", f"tasks: {TASKS}", parameters, flags=re.MULTILINE)
-    (project / "params.yaml").write_text(parameters)
-    run(project, "git", "init", "--quiet")
-    dvc(project, "init", "--quiet")
-    run(project, "git", "add", "--all")
-    identity = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org"]
-    run(project, "git", *identity, "commit", "--quiet", "--message", "Begin")
+    make_project(project, TASKS)
     dvc(project, "repro")
     return project
 
