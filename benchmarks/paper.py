@@ -48,7 +48,7 @@ ASSUMED = f"""
 one H200: nothing was measured on one. V and M at {H200_SHARE:.0%} of its published
   {H200_FLOPS / 1e12:.0f} TFLOP/s in bfloat16, games on {H200_CORES} cores beside it.
 Memory: of 2 cores, growth.json's; collect's is a shard of the longest episodes, twice, in each of 2
-  processes, and as much more for each other process."""
+  processes, and half as much again for each other process."""
 
 
 class Seconds(NamedTuple):
@@ -115,7 +115,7 @@ class Rates:
     def collected(self, task: str) -> Seconds:
         """A frame of the random policy: in CarRacing V and M look at each by itself.
 
-        That is the textbook loop, but for its game.
+        At most the textbook loop, but for its game: that loop's V also draws each frame again.
         """
         if task == "takecover":
             return self.game(task)
