@@ -85,6 +85,23 @@ def test_a_training_that_was_killed_ends_as_if_it_had_not_been(
     assert [path.name for path in state.iterdir()] == ["last.ckpt"]
 
 
+@pytest.mark.parametrize(
+    ("death", "batches"),
+    [
+        (("writing", 8), 0),
+        (("validated", 8), 8),
+        (("validating", 16), 8),
+        (("writing", 16), 8),
+        (("writing", 20), 16),
+        (("trained", 20), 20),
+    ],
+    ids=str,
+)
+def test_what_was_kept_stays_until_more_is(run, tmp_path, death, batches):
+    run("rnn", tmp_path / "state", death)
+    assert batches_kept(tmp_path / "state" / "last.ckpt") == batches
+
+
 @pytest.fixture(params=["vae", "rnn"])
 def kind(request):
     return request.param
