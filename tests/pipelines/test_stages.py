@@ -20,8 +20,9 @@ import yaml
 from pipelines import stage as stage_module
 from pipelines.controller import keep
 from pipelines.honesty import compare, long_ones
+from tests.early import write_episodes
 from tests.waiting import wait_for
-from world_models.data.store import Episode, shard_path, write_shard
+from world_models.data.store import shard_path
 from world_models.errors import DivergedError
 from world_models.evolution.search import Generation, Validation
 from world_models.models.checkpoint import save_controllers, save_rnn, save_vae
@@ -120,25 +121,6 @@ def made(project):
         for path in project.rglob("*")
         if path.is_file() and ".state" not in path.parts and path.name != "params.yaml"
     )
-
-
-def write_episodes(project, kind="episodes"):
-    """Two shards of two short episodes each."""
-    random = np.random.default_rng(0)
-    for number in range(2):
-        episodes = []
-        for seed in (2 * number, 2 * number + 1):
-            if kind == "episodes":
-                frames = {"frames": random.integers(0, 256, (51, 64, 64, 3), np.uint8)}
-            else:
-                mu = random.normal(size=(51, 16)).astype(np.float32)
-                frames = {"mu": mu, "logvar": mu - 3}
-            steps = {
-                "actions": random.uniform(-1, 1, (50, 1)).astype(np.float32),
-                "rewards": np.ones(50, np.float32),
-            }
-            episodes.append(Episode(seed, False, frames, steps))
-        write_shard(shard_path(project / "data" / "pendulum" / kind, number), episodes, 2)
 
 
 def test_an_unknown_task_is_named(project):
