@@ -97,12 +97,12 @@ def mend_lockfile(path: Path) -> None:
 
 
 def is_lockfile(path: Path) -> bool:
-    """Whether DVC could read it."""
+    """Whether DVC could read it, and its last line, which may end in a hash, is whole."""
     try:
         COMPILED_LOCKFILE_SCHEMA(load_yaml(str(path)))
     except (ParseError, Invalid):
         return False
-    return True
+    return path.read_bytes().endswith(b"\n")
 
 
 def drop_torn_results(run_cache: Path) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.jobs import die, process_and_threads, refuse, square
@@ -36,6 +37,10 @@ def test_every_job_is_done_once_whoever_does_it(workers, jobs):
     assert dict(run_jobs(square, jobs, workers)) == expected
 
 
+def test_no_jobs_are_done_at_once():
+    assert list(run_jobs(square, [], workers=2)) == []
+
+
 def test_one_worker_is_this_process_and_several_are_others_that_share_the_cores():
     ((_, (process, _)),) = run_jobs(process_and_threads, [0], workers=1)
     assert process == os.getpid()
@@ -47,6 +52,62 @@ def test_one_worker_is_this_process_and_several_are_others_that_share_the_cores(
 def test_a_worker_that_dies_is_an_error_not_a_hang():
     with pytest.raises(WorldModelsError, match="a worker process died"):
         list(run_jobs(die, [0, 1, 2, 3], workers=2))
+
+
+CHILD = """
+import subprocess, sys, time
+from world_models.execution import die_with, leave_nothing_behind
+
+leave_nothing_behind()
+if len(sys.argv) > 1:
+    die_with(int(sys.argv[1]))
+child = subprocess.Popen(["sleep", "600"], start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def start(script, *arguments, **how):
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    return psutil.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **how)
+
+
+def test_what_comes_of_a_process_dies_with_it():
+    process = start(CHILD)
+    child = psutil.Process(int(process.stdout.readline()))
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not child.is_running())
+
+
+PARENT = """
+import os, subprocess, sys
+
+command = f'{sys.executable} -c "$0" {os.getpid()}'
+subprocess.run(["sh", "-c", command + sys.argv[2], sys.argv[1]])
+"""
+
+
+@pytest.mark.parametrize("more", ["", "; true"])
+def test_a_process_dies_with_the_one_that_it_is_told(more):
+    """Its parent, or one further up: a shell with more to do stays between them."""
+    process = start(PARENT, CHILD, more)
+    child = psutil.Process(int(process.stdout.readline()))
+    descendants = process.children(recursive=True)
+    assert child in descendants
+    process.kill()
+    process.communicate()
+    # The shell itself has nothing to do with it, and waits for its command.
+    wait_for(lambda: not any(one.is_running() for one in descendants))
+
+
+def test_a_process_that_is_told_to_die_with_one_that_is_gone_dies():
+    gone = start("")
+    gone.communicate()
+    process = start(CHILD, gone.pid)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("workers", [1, 2])

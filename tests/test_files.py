@@ -1,8 +1,11 @@
 """Files and folders that are whole or not there."""
 
+import errno
+import os
+
 import pytest
 
-from world_models.files import made_whole
+from world_models.files import empty, link_or_copy, made_whole
 
 
 def make_folder(path, content):
@@ -78,3 +81,44 @@ def test_a_link_into_a_cache_is_replaced_and_the_cache_is_left_as_it_is(tmp_path
         make(aside, "new")
     assert not path.is_symlink()
     assert (read(path), read(cached)) == ("new", "cached")
+
+
+def test_contents_are_on_the_disk_before_they_have_their_name(tmp_path, make, monkeypatch):
+    """Or a power cut could leave a file of zeros, or none, under a name that is believed."""
+    happened = []
+    fsync, replace = os.fsync, os.replace
+    name_of = lambda descriptor: os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: E731
+    monkeypatch.setattr(os, "fsync", lambda it: happened.append(name_of(it)) or fsync(it))
+    monkeypatch.setattr(os, "replace", lambda *its: happened.append("renamed") or replace(*its))
+    with made_whole(tmp_path / "out") as aside:
+        make(aside, "new")
+    inside = ["inside"] if make is make_folder else []
+    assert happened == [*inside, ".part-out", "renamed", tmp_path.name]
+
+
+def test_a_link_is_the_same_file_and_where_there_can_be_none_a_copy(tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    source.write_text("shard")
+    link_or_copy(source, tmp_path / "link")
+    assert (tmp_path / "link").samefile(source)
+
+    def refuse(*_):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+
+    monkeypatch.setattr(os, "link", refuse)
+    link_or_copy(source, tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "shard"
+    assert not (tmp_path / "copy").samefile(source)
+
+
+def test_a_folder_is_emptied_in_an_order_that_can_be_cut_short(tmp_path, monkeypatch):
+    for name in ("a", "ended", "z"):
+        make_folder(tmp_path / name, "x") if name == "a" else make_file(tmp_path / name, "x")
+    seen = []
+    unlink = type(tmp_path).unlink
+    monkeypatch.setattr(
+        type(tmp_path), "unlink", lambda path, **how: seen.append(path.name) or unlink(path, **how)
+    )
+    empty(tmp_path, last="ended")
+    assert seen[-2:] == ["z", "ended"]
+    assert list(tmp_path.iterdir()) == []

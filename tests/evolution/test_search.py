@@ -1,5 +1,7 @@
 """The search: it finds better controllers, the same ones each time."""
 
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from tests.configs import changed, smoke
 from tests.dreams import HIDDEN, LATENT, STEPS, rewarding_dream
 from world_models.evolution.fitness import Arena, score
 from world_models.evolution.search import Validation, evolve, generation_seeds, validation_seeds
+from world_models.journal import Journal
 from world_models.models.controller import ControllerSizes
 from world_models.seeds import EVOLVE, VALIDATE
 
@@ -24,7 +27,7 @@ CONFIG = smoke(
 )
 
 
-def search(seed=1, centre=None, start=None, config=CONFIG):
+def search(seed=1, centre=None, start=None, config=CONFIG, journal=None, killed_after=None):
     judge = rewarding_dream(CONFIG.validation_episodes)
     seeds = validation_seeds(CONFIG.validation_episodes)
 
@@ -33,7 +36,8 @@ def search(seed=1, centre=None, start=None, config=CONFIG):
 
     lanes = CONFIG.population * CONFIG.episodes
     arena = Arena(rewarding_dream, lanes, torch.device("cpu"))
-    return list(evolve(arena, validate, SIZES, config, seed, centre, start))
+    found = evolve(arena, validate, SIZES, config, seed, centre, start, journal)
+    return list(islice(found, killed_after))
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,32 @@ def test_equal_seeds_find_equal_controllers(generations):
         np.testing.assert_array_equal(one.returns, other.returns)
         np.testing.assert_array_equal(one.mean.parameters, other.mean.parameters)
     assert (search(seed=2)[-1].mean.parameters != generations[-1].mean.parameters).any()
+
+
+@pytest.mark.parametrize(("killed_after", "racing"), [(1, 0), (4, 0), (9, 0), (5, 1)])
+def test_a_search_that_was_killed_goes_on_to_the_same_bits(tmp_path, killed_after, racing):
+    config = changed(CONFIG, racing=racing)
+    undisturbed = search(config=config, journal=Journal(tmp_path / "undisturbed"))
+    begun = search(config=config, journal=Journal(tmp_path / "journal"), killed_after=killed_after)
+    resumed = search(config=config, journal=Journal(tmp_path / "journal"))
+    for one, other in zip(undisturbed, resumed, strict=True):
+        assert one.returns.tobytes() == other.returns.tobytes()
+        assert (one.sigma, one.steps, one.merit) == (other.sigma, other.steps, other.merit)
+        assert torch.equal(one.mean.parameters, other.mean.parameters)
+        if one.validation is not None:
+            for played, again in zip(one.validation, other.validation, strict=True):
+                assert played.returns.tobytes() == again.returns.tobytes()
+                assert played.lengths.tolist() == again.lengths.tolist()
+    assert [g.at for g in resumed[:killed_after]] == [g.at for g in begun]
+
+
+def test_what_the_journal_holds_is_not_played_again(tmp_path, monkeypatch):
+    search(journal=Journal(tmp_path / "journal"), killed_after=4)
+    played = []
+    score_once = Arena.score
+    monkeypatch.setattr(Arena, "score", lambda *args: played.append(args) or score_once(*args))
+    search(journal=Journal(tmp_path / "journal"))
+    assert len(played) == CONFIG.generations - 4
 
 
 def test_around_another_centre_the_same_candidates_are_other_controllers(generations):
