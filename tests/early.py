@@ -1,10 +1,11 @@
 """What the early stages of pendulum make, at once: V and M are untrained."""
 
-import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from tests.configs import smoke
 from tests.projects import commit, dvc
@@ -38,10 +39,21 @@ def write_episodes(project: Path, kind: str = "episodes") -> None:
         write_shard(shard_path(project / "data" / "pendulum" / kind, number), episodes, 2)
 
 
+def change_parameters(project: Path, section: list[str], values: dict[str, Any]) -> None:
+    """Gives a section of params.yaml other values."""
+    path = project / "params.yaml"
+    contents = place = yaml.safe_load(path.read_text())
+    for key in section:
+        place = place[key]
+    place |= values
+    path.write_text(yaml.safe_dump(contents, sort_keys=False))
+
+
 def take_early_stages_for_done(project: Path) -> None:
     """Puts results of all stages before `controller` into the project, DVC's cache and git."""
-    parameters = project / "params.yaml"
-    parameters.write_text(re.sub(r"workers: 2", "workers: 1", parameters.read_text()))
+    change_parameters(
+        project, ["smoke", "pendulum", "evaluate"], {"episodes": 2, "lanes": 2, "workers": 1}
+    )
     torch.manual_seed(0)
     for kind in ("episodes", "latents"):
         write_episodes(project, kind)

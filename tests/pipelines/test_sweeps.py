@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipelines.comparison import Row, markdown, measured, reported, series
 from pipelines.paper import ABLATIONS, TEMPERATURES
-from tests.early import take_early_stages_for_done
+from tests.early import change_parameters, take_early_stages_for_done
 from tests.projects import dvc, make_project, run
 from world_models.models.checkpoint import read_controller_sizes
 
@@ -27,13 +27,11 @@ def project(tmp_path_factory):
     project = tmp_path_factory.mktemp("a project")
     make_project(project, ["pendulum"])
     take_early_stages_for_done(project)
-    parameters = (project / "params.yaml").read_text()
-    parameters = re.sub(r"^  taus: \[.*?\]", "  taus: [0.5, 1.15]", parameters, flags=re.MULTILINE)
-    (project / "params.yaml").write_text(parameters)
     off = dvc(project, "stage", "list", "--name-only").split()
     assert not any(name.startswith(("temper", "ablat")) for name in off)
-    on = re.sub(r"^  tasks: \[\]", "  tasks: [pendulum]", parameters, flags=re.MULTILINE)
-    (project / "params.yaml").write_text(on)
+    for sweep in SWEPT:
+        change_parameters(project, [sweep], {"tasks": ["pendulum"]})
+    change_parameters(project, ["temperature"], {"taus": [0.5, 1.15]})
     dvc(project, "repro", *SWEPT)
     return project
 
@@ -127,7 +125,7 @@ def test_the_comparison_is_in_mlflow(runs, reports, sweep):
 def test_one_more_temperature_makes_what_is_new_and_no_other(project):
     before = (project / "params.yaml").read_text()
     try:
-        (project / "params.yaml").write_text(before.replace("[0.5, 1.15]", "[0.5, 1.15, 1.3]"))
+        change_parameters(project, ["temperature"], {"taus": [0.5, 1.15, 1.3]})
         planned = dvc(project, "repro", "--dry", "temperature")
     finally:
         (project / "params.yaml").write_text(before)
