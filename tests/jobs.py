@@ -1,6 +1,7 @@
 """Jobs for other processes, which can only be given what they can import."""
 
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -19,6 +20,16 @@ def die(number: int) -> int:
     if number == 1:
         os._exit(9)
     return number
+
+
+def die_beside_a_deaf_one(folder: Path) -> None:
+    """The first one to come waits for ever, deaf to SIGTERM as games are that use SDL."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        (folder / "first").mkdir()
+    except FileExistsError:
+        os._exit(9)
+    threading.Event().wait()
 
 
 def refuse(number: int) -> int:

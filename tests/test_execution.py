@@ -30,6 +30,16 @@ if __name__ == "__main__":
         sys.exit(130)
 """
 
+BESIDE_A_DEAF_ONE = """
+import sys
+from pathlib import Path
+from tests.jobs import die_beside_a_deaf_one
+from world_models.execution import run_jobs
+
+if __name__ == "__main__":
+    list(run_jobs(die_beside_a_deaf_one, [Path(sys.argv[1])] * 3, workers=2))
+"""
+
 
 @pytest.mark.parametrize(("workers", "jobs"), [(1, [3, 1, 2]), (9, [3, 1])])
 def test_every_job_is_done_once_whoever_does_it(workers, jobs):
@@ -52,6 +62,14 @@ def test_one_worker_is_this_process_and_several_are_others_that_share_the_cores(
 def test_a_worker_that_dies_is_an_error_not_a_hang():
     with pytest.raises(WorldModelsError, match="a worker process died"):
         list(run_jobs(die, [0, 1, 2, 3], workers=2))
+
+
+def test_the_others_end_with_a_worker_that_dies_whatever_signals_they_are_deaf_to(tmp_path):
+    command = [sys.executable, "-c", BESIDE_A_DEAF_ONE, str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert "a worker process died" in done.stderr
 
 
 CHILD = """

@@ -87,21 +87,24 @@ def run_jobs(
             for future in as_completed(numbers):
                 yield numbers[future], future.result()
         except BrokenProcessPool:
+            # One may wait for a lock that the dead one held; the pool's SIGTERM is lost on workers
+            # whose game uses SDL, which takes that signal for itself.
+            _signal_workers(signal.SIGKILL)
             raise WorldModelsError(
                 "a worker process died (out of memory?); run again, with fewer workers if it recurs"
             ) from None
         except BaseException:
-            _interrupt_workers()
+            _signal_workers(signal.SIGINT)
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _interrupt_workers() -> None:
+def _signal_workers(number: signal.Signals) -> None:
     for worker in multiprocessing.active_children():
         if worker.pid is not None:
             with suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGINT)
+                os.kill(worker.pid, number)
 
 
 @contextmanager
