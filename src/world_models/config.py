@@ -201,7 +201,7 @@ class Params:
         self.seed = self._validated(Seed, "seed")
         self._refuse_unknown(STAGES, self.scale, task)
         scales = [key for key, value in self._contents.items() if isinstance(value, dict)]
-        self._refuse_unknown(["scale", "tasks", "seed", *SWEEPS, *(set(scales) - set(SWEEPS))])
+        self._refuse_unknown(dict.fromkeys(["scale", "tasks", "seed", *SWEEPS, *scales]))
         for kind in STAGES.values():
             self.section(kind)
         for kind in SWEEPS.values():
