@@ -87,7 +87,10 @@ def test_contents_are_on_the_disk_before_they_have_their_name(tmp_path, make, mo
     """Or a power cut could leave a file of zeros, or none, under a name that is believed."""
     happened = []
     fsync, replace = os.fsync, os.replace
-    name_of = lambda descriptor: os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: E731
+
+    def name_of(descriptor):
+        return os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+
     monkeypatch.setattr(os, "fsync", lambda it: happened.append(name_of(it)) or fsync(it))
     monkeypatch.setattr(os, "replace", lambda *its: happened.append("renamed") or replace(*its))
     with made_whole(tmp_path / "out") as aside:

@@ -1,14 +1,12 @@
 """Data and models travel through a remote whole, or not at all."""
 
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
 
-ROOT = Path(__file__).parents[1]
+from tests import projects
+
 KEY, SECRET = "AKIAFAKEKEYOFATEST", "fake-secret-of-a-test"
 STAGES = """
 stages:
@@ -22,12 +20,14 @@ stages:
 """
 
 
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """Who looks for credentials asks nobody on the net."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
 def run(folder, *command, expected=0):
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "AWS_EC2_METADATA_DISABLED": "true"}
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == expected, done.stdout + done.stderr
+    done = projects.run(folder, *command, expected=expected)
     return done.stdout + done.stderr
 
 
@@ -58,7 +58,7 @@ def shared(request, tmp_path):
     project.mkdir()
     run(project, "git", "init", "--quiet")
     dvc(project, "init", "--quiet")
-    (project / ".dvc" / "config").write_text((ROOT / ".dvc" / "config").read_text())
+    (project / ".dvc" / "config").write_text((projects.ROOT / ".dvc" / "config").read_text())
     (project / "dvc.yaml").write_text(STAGES)
     if request.param == "s3":
         address, client = request.getfixturevalue("server")
@@ -71,9 +71,7 @@ def shared(request, tmp_path):
     else:
         dvc(project, "remote", "add", "-d", "storage", str(tmp_path / "storage"))
     log = dvc(project, "repro") + dvc(project, "push", "--verbose")
-    run(project, "git", "add", "--all")
-    identity = ["-c", "user.name=Nobody", "-c", "user.email=nobody@example.org"]
-    run(project, "git", *identity, "commit", "--quiet", "--message", "Begin")
+    projects.commit(project, "Begin")
     run(tmp_path, "git", "clone", "--quiet", str(project), str(clone))
     local = project / ".dvc" / "config.local"
     if local.exists():

@@ -28,10 +28,16 @@ def take(run_cache, key):
     entry.touch()
 
 
+def stop_with(state, name):
+    """What a stage does that begins afresh, leaves a file and is stopped by Ctrl-C."""
+    assert list(state.iterdir()) == []
+    (state / name).touch()
+    raise KeyboardInterrupt
+
+
 def test_a_stage_that_did_not_end_or_whose_result_dvc_has_not_taken_goes_on(enter, run_cache):
-    with pytest.raises(KeyboardInterrupt), enter("abc") as state:  # noqa: PT012
-        (state / "work").touch()
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), enter("abc") as state:
+        stop_with(state, "work")
     take(run_cache, "abc")  # by another machine; ours was interrupted
     with enter("abc") as state:
         assert (state / "work").exists()
@@ -46,10 +52,8 @@ def test_a_stage_whose_result_dvc_has_starts_afresh_and_can_be_killed_again(ente
     with enter("abc") as state:
         (state / "work").touch()
     take(run_cache, "abc")
-    with pytest.raises(KeyboardInterrupt), enter("abc") as state:  # noqa: PT012
-        assert list(state.iterdir()) == []
-        (state / "again").touch()
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), enter("abc") as state:
+        stop_with(state, "again")
     with enter("abc") as state:
         assert (state / "again").exists()
 
@@ -68,10 +72,8 @@ def test_states_that_dvc_has_the_results_of_go_when_the_next_stage_begins(enter,
 
 def test_by_hand_a_stage_starts_afresh(enter):
     for _ in range(2):
-        with pytest.raises(KeyboardInterrupt), enter(BY_HAND, by_hand=True) as state:  # noqa: PT012
-            assert list(state.iterdir()) == []
-            (state / "work").touch()
-            raise KeyboardInterrupt
+        with pytest.raises(KeyboardInterrupt), enter(BY_HAND, by_hand=True) as state:
+            stop_with(state, "work")
 
 
 def test_a_second_one_of_the_same_key_waits_and_then_has_what_the_first_one_made(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from tests.configs import smoke
+from tests.configs import SMALL_M, smoke
 from tests.counting import COUNTING
 from world_models.data.store import EpisodeStore
 from world_models.training.rnn import RNNTraining, SequenceData
@@ -20,18 +20,12 @@ BATCHES, VALIDATE_EVERY = 20, 8  # kept after 8 and 16, and at the end
 VAE_CONFIG = smoke("vae", latent_size=2, batches=BATCHES, batch_size=4, learning_rate=1e-3)
 RNN_CONFIG = smoke(
     "rnn",
-    hidden_size=16,
-    mixtures=3,
-    restart_input=True,
-    reward_head=True,
-    done_head=True,
+    **SMALL_M,
     batches=BATCHES,
     lanes=4,
     steps=5,
-    learning_rate=1e-2,
     learning_rate_decay=0.9,
     learning_rate_floor=1e-4,
-    gradient_clip=1.0,
 )
 
 

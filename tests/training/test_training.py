@@ -9,7 +9,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from tests.configs import changed, smoke
+from tests.configs import SMALL_M, changed, smoke
 from tests.counting import COUNTING, DOUBLED
 from world_models.errors import ConfigError, DivergedError
 from world_models.models.mdnrnn import MDNRNN
@@ -30,19 +30,13 @@ VAE_CONFIG = smoke(
 )
 RNN_CONFIG = smoke(
     "rnn",
-    hidden_size=16,
-    mixtures=3,
-    restart_input=True,
-    reward_head=True,
-    done_head=True,
+    **SMALL_M,
     done_weight=10.0,
     batches=200,
     lanes=8,
     steps=12,
-    learning_rate=1e-2,
     learning_rate_decay=0.99,
     learning_rate_floor=1e-3,
-    gradient_clip=1.0,
     precision="32-true",
     validate_every=100,
 )
