@@ -6,6 +6,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests import projects
+from tests.early import take_early_stages_for_done
 
 KEY, SECRET = "AKIAFAKEKEYOFATEST", "fake-secret-of-a-test"
 STAGES = """
@@ -123,3 +124,45 @@ def test_credentials_are_in_no_commit_and_no_log(shared):
             files = [path for path in folder.rglob("*") if path.is_file()]
             holding = {path.name for path in files if secret.encode() in path.read_bytes()}
             assert holding <= {"config.local"}
+
+
+@pytest.fixture(scope="module")
+def pipeline(server, tmp_path_factory):
+    """Pendulum's pipeline and its clone, which pulled it; the credentials in the environment."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    project, clone = folder / "project", folder / "clone"
+    project.mkdir()
+    projects.make_project(project, ["pendulum"])
+    take_early_stages_for_done(project)
+    address, _ = server
+    dvc(project, "remote", "add", "-d", "storage", "s3://storage/pendulum")
+    dvc(project, "remote", "modify", "storage", "endpointurl", address)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"ACCESS_KEY_ID": KEY, "SECRET_ACCESS_KEY": SECRET}.items():
+            patch.setenv(f"AWS_{name}", value)
+        log = dvc(project, "repro", "--verbose") + dvc(project, "push", "--verbose")
+        projects.commit(project, "Everything is made")
+        run(folder, "git", "clone", "--quiet", str(project), str(clone))
+        pulled = dvc(clone, "repro", "--pull")
+    return project, clone, log, pulled
+
+
+def test_a_clone_of_the_pipeline_trains_nothing(pipeline):
+    project, clone, _, pulled = pipeline
+    assert "Running stage" not in pulled
+    assert not (clone / "mlflow.db").exists()
+    assert run(clone, "git", "status", "--porcelain") == ""
+    for model in (project / "models").rglob("*.safetensors"):
+        assert (clone / model.relative_to(project)).read_bytes() == model.read_bytes()
+
+
+def test_credentials_of_the_environment_are_not_in_mlflow_nor_anywhere(pipeline):
+    project, clone, log, pulled = pipeline
+    assert (project / "mlflow.db").is_file()
+    assert list((project / "mlartifacts").rglob("*.safetensors"))
+    log += pulled + run(project, "git", "log", "--all", "--patch")
+    for secret in (KEY, SECRET):
+        assert secret not in log
+        for folder in (project, clone):
+            files = [path for path in folder.rglob("*") if path.is_file()]
+            assert not [path for path in files if secret.encode() in path.read_bytes()]

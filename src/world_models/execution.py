@@ -32,8 +32,9 @@ MARK = "WORLD_MODELS_OF"
 BURY = """
 read nothing
 sleep 1 # some tidy up by themselves
-for process in /proc/[0-9]*; do
-  if grep -qs "$0" "$process/environ"; then kill -9 "${process#/proc/}"; fi
+for found in $(grep -ls "$0" /proc/[0-9]*/environ); do
+  found="${found%/environ}"
+  kill -9 "${found#/proc/}"
 done
 """
 """Waits for the end of its input, and kills all processes with a mark."""

@@ -1,6 +1,7 @@
 """Experiments in DVC's queue, two at once: each in a copy of the project, with runs of its own."""
 
 import json
+from textwrap import indent
 
 import pytest
 from mlflow import MlflowClient
@@ -10,6 +11,19 @@ from tests.projects import dvc, make_project, run
 
 SIGMAS = {"careful": "0.05", "bold": "0.5"}
 """By the experiment's name, the step size that it searches with."""
+MEET = """
+def meet(stage):
+    import os, time
+    (met := Path({folder!r})).mkdir(exist_ok=True)
+    (met / os.environ["DVC_EXP_NAME"]).touch()
+    deadline = time.monotonic() + 60
+    while len(list(met.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run(stage)
+
+main("controller", meet)
+"""
+"""The end of a stage that waits for the other: they may be too short to meet by themselves."""
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +31,11 @@ def project(tmp_path_factory):
     """A project in which two queued experiments have been run by two workers."""
     project = tmp_path_factory.mktemp("a project")
     make_project(project, ["pendulum"])
+    stage = project / "pipelines" / "controller.py"
+    meet = MEET.format(folder=str(tmp_path_factory.mktemp("met")))
+    stage.write_text(
+        stage.read_text().replace('    main("controller", run)\n', indent(meet, "    "))
+    )
     take_early_stages_for_done(project)
     for name, sigma in SIGMAS.items():
         changed = ("--set-param", f"smoke.pendulum.controller.sigma={sigma}")
