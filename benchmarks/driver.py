@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks import fixtures
-from pipelines.controller import GAMES, controller_sizes, real_world
+from pipelines.ground import GAMES, controller_sizes, real_world
 from world_models.config import ControllerConfig
 from world_models.data.store import EpisodeStore
 from world_models.evolution.centre import feature_mean
@@ -115,7 +115,7 @@ class Course:
             closing(self.arena(lanes, config.patience)) as arena,
             closing(self.arena(len(JUDGED), 0)) as judges,
         ):
-            for generation in evolve(arena, judge, self.sizes, config, seed, self.centre):
+            for generation in evolve(lambda _: arena, judge, self.sizes, config, seed, self.centre):
                 frames += generation.steps
                 if generation.validation is not None:
                     minutes = (time.perf_counter() - start - judging) / 60

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from world_models.collecting import collect, shard_jobs
+from world_models.collecting import Origin, collect, shard_jobs
 from world_models.config import (
     CollectConfig,
     EncodeConfig,
@@ -77,7 +77,7 @@ def episodes(task: str) -> EpisodeStore:
     """A small data set."""
     folder = _folder() / task / "episodes"
     config = params(task).section(CollectConfig).model_copy(update={"episodes": EPISODES})
-    for _ in collect(shard_jobs(folder, task, config, 0), config.workers):
+    for _ in collect(shard_jobs(folder, task, config, 0, Origin(task)), config.workers):
         pass
     return EpisodeStore(folder)
 

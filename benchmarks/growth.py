@@ -89,7 +89,7 @@ def write_episodes(folder: Path, count: int) -> None:
     for number in range(total):
         seeds = range(number * A_SHARD, min((number + 1) * A_SHARD, count))
         shard = [
-            Episode(seed, False, frames, steps)
+            Episode(seed, False, frames, steps, TASK, "cut")
             for seed, (frames, steps) in zip(seeds, pieces, strict=False)
         ]
         write_shard(shard_path(folder, number), shard, total)

@@ -15,7 +15,7 @@ from benchmarks import fixtures
 from benchmarks.measure import Effort, Measured, Row, Work, compare, quickest
 from benchmarks.networks import best_precision, networks
 from benchmarks.worlds import LANES, bare_envpool
-from world_models.collecting import collect, shard_jobs
+from world_models.collecting import Origin, collect, shard_jobs
 from world_models.config import CollectConfig, EncodeConfig, Precision, RNNConfig, VAEConfig
 from world_models.encoding import encode
 from world_models.models.mdn import negative_log_likelihood
@@ -147,7 +147,7 @@ class Collecting:
         """Steps a second from each process's first shard on, however long that takes."""
         started, steps, now = 0.0, 0, 0.0
         with TemporaryDirectory(prefix="world-models-bench-") as folder:
-            jobs = shard_jobs(Path(folder), TASK, self.config, 0)
+            jobs = shard_jobs(Path(folder), TASK, self.config, 0, Origin(TASK))
             for number, lengths in enumerate(collect(jobs, self.config.workers), 1):
                 now = time.perf_counter()
                 if number <= self.config.workers:

@@ -158,7 +158,7 @@ def costs(task: str, params: Params, measured: Params, rates: Rates, data: Data)
     played = DREAM_STEPS[task]
     rounds = -(-controller.generations // controller.validate_every)
     episodes = controller.population * controller.generations * controller.episodes
-    world = rates.game(task) if controller.world == "real" else rates.dreamt(task)
+    world = rates.game(task) if controller.train_in == "real" else rates.dreamt(task)
     validation = rates.game(task).plus(rates.dreamt(task))
     evolution = world.times(episodes * played).plus(
         validation.times(rounds * controller.validation_episodes * played)

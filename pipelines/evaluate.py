@@ -1,22 +1,21 @@
 """Stage evaluate: the agent on held-out seeds, in the real world, in the dream and at random."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from pipelines.latents import open_latents
 from pipelines.stage import Stage, main
-from pipelines.worlds import open_dreams
+from pipelines.worlds import Dreams, open_dreams
 from world_models.config import EvaluateConfig
 from world_models.evaluation import (
-    Agent,
     RealJob,
+    agent_to_score,
     bootstrap_interval,
-    load_agent,
     play_jobs,
     protocol,
     real_jobs,
@@ -25,16 +24,14 @@ from world_models.evaluation import (
 )
 from world_models.evolution.fitness import Arena
 from world_models.journal import Journal
+from world_models.models.agent import Agent
 from world_models.models.vae import to_frames
 from world_models.pictures import beside, save_video
 from world_models.progress import Progress
 from world_models.seeds import TEST
-from world_models.worlds.dream import DreamWorld
 from world_models.worlds.pixels import open_lanes
 from world_models.worlds.real import RealWorld
 from world_models.worlds.world import World
-
-Dreams = Callable[[int], DreamWorld]
 
 
 def run(stage: Stage) -> None:
@@ -45,16 +42,12 @@ def run(stage: Stage) -> None:
 
 
 def open_agent(stage: Stage) -> tuple[Agent, Dreams]:
-    """V, M and C, and what opens M's dreams for them."""
-    agent = load_agent(stage.task, *agent_files(stage))
+    """V, M and C, and what opens M's dreams for them, at the temperature that C was evolved at."""
+    agent = agent_to_score(stage.task, stage.agent)
     latents = open_latents(stage, agent.vae.sizes.latent_size)
     dream = open_dreams(stage, latents, agent.rnn, agent.controller.sizes.cell, agent.vae)
-    return agent, dream
-
-
-def agent_files(stage: Stage) -> tuple[Path, Path, Path]:
-    """V, M and C."""
-    return stage.model("vae"), stage.model("rnn"), stage.model("controller")
+    temperature = stage.read_metric("controller.json", "temperature")
+    return agent, partial(dream, temperature=temperature)
 
 
 def score(stage: Stage, agent: Agent, dream: Dreams, kinds: Sequence[str]) -> None:
@@ -83,7 +76,7 @@ def play_real(
     name, returns = stage.task.name, {kind: np.zeros(len(seeds)) for kind in kinds}
     jobs = []
     for kind in kinds:
-        agent = None if kind == "random" else agent_files(stage)
+        agent = None if kind == "random" else stage.agent
         jobs += real_jobs(name, seeds, config.lanes, agent)
     journal = Journal(stage.state / "returns.jsonl")
     stage.goes_on(len(journal.records), len(jobs), "jobs")

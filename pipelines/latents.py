@@ -3,6 +3,7 @@
 from pipelines.stage import Stage
 from world_models.data.store import EpisodeStore
 from world_models.errors import StoreError
+from world_models.rounds import dvc_stage
 
 
 def open_latents(stage: Stage, size: int) -> EpisodeStore:
@@ -11,7 +12,7 @@ def open_latents(stage: Stage, size: int) -> EpisodeStore:
     found = store.read_frames(store.episodes()[0], "mu", 0, 1).shape[1]
     if found != size:
         raise StoreError(
-            f"{stage.latents}: holds latents of {found}, V makes them of {size}; "
-            f"make it again with `dvc repro --force --single-item encode@{stage.task.name}`"
+            f"{stage.latents}: holds latents of {found}, V makes them of {size}; make it again "
+            f"with `dvc repro --force --single-item {dvc_stage('encode', stage.params.round)}`"
         )
     return store

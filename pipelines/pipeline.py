@@ -1,10 +1,11 @@
 """Stage pipeline: one MLflow run for all stages of a task, and their agent in the registry."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pipelines.lineage import committed
 from pipelines.stage import Stage, main
+from world_models.rounds import dvc_stage
 from world_models.tracking.run import flatten
 
 STAGES = ("collect", "vae", "encode", "rnn", "honesty", "controller", "evaluate")
@@ -21,7 +22,9 @@ REPORTS = {
 
 def run(stage: Stage) -> None:
     """Names the run that made each result, and registers V, M and C with their scores."""
-    origins = {name: committed(f"{name}@{stage.task.name}") for name in STAGES}
+    origins = {
+        name: committed(dvc_stage(name, stage.params.round)) for name in parts(STAGES, stage)
+    }
     stage.log_every_section()
     metrics = headline(stage)
     stage.run.log_metrics(metrics)
@@ -34,6 +37,7 @@ def run(stage: Stage) -> None:
         ],
         {
             "scale": stage.params.scale,
+            "round": stage.params.round,
             "real_mean": f"{metrics['real/mean']:g}",
             "returns": origins["evaluate"].outputs[str(stage.report("returns.csv"))],
         },
@@ -41,10 +45,16 @@ def run(stage: Stage) -> None:
     stage.write_metrics("pipeline.json", {name: one._asdict() for name, one in origins.items()})
 
 
+def parts(names: Iterable[str], stage: Stage) -> list[str]:
+    """Those that the round has: only a first one is held against simple policies."""
+    return [name for name in names if name != "honesty" or stage.params.after is None]
+
+
 def headline(stage: Stage) -> dict[str, float]:
     """The figures of all stages."""
     found: dict[str, float] = {}
-    for prefix, name in REPORTS.items():
+    for prefix in parts(REPORTS, stage):
+        name = REPORTS[prefix]
         report = json.loads(stage.report(name).read_text())
         report.pop("protocol", None)  # is no figure
         figures = flatten(report, separator="/")

@@ -18,9 +18,11 @@ from pipelines.intact import check_inputs
 from pipelines.lineage import Lineage, lineage, outputs, run_cache, runner
 from pipelines.resume import BY_HAND, held_state, run_name
 from world_models.config import STAGES, Params, Section
-from world_models.errors import WorldModelsError
+from world_models.errors import ConfigError, StoreError, WorldModelsError
 from world_models.execution import die_with, leave_nothing_behind
 from world_models.files import made_whole
+from world_models.models.agent import AgentFiles
+from world_models.rounds import dvc_stage
 from world_models.task import Task
 from world_models.tasks import get_task
 from world_models.tracking.run import StageRun, stage_run
@@ -35,11 +37,12 @@ MENDABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage at work on one task. Paths are relative to the folder that DVC runs it in."""
+    """One stage at work on a round of a task. Paths are relative to the folder DVC runs it in."""
 
     name: str
     task: Task
     params: Params
+    """Those of the round."""
     run: StageRun
     state: Path
     """The folder of what it has done, which it goes on from after a kill; not DVC's, nor git's."""
@@ -49,6 +52,16 @@ class Stage:
     """What the stage is for beside its task, in the matrix of dvc.yaml: a temperature."""
     folder: str = ""
     """Of C and its reports among the task's; empty for the task's agent."""
+
+    @property
+    def before(self) -> "Stage":
+        """The same stage of the round that this one goes on from: its files are there.
+
+        Raises ConfigError where this is a task's first round.
+        """
+        if self.params.after is None:
+            raise ConfigError(f"{self.params.round} is a first round: it goes on from nothing")
+        return replace(self, params=self.params.of(self.params.after), folder="")
 
     def variant(self, folder: str, changes: Mapping[str, Mapping[str, object]]) -> "Stage":
         """This stage for another C: parameters changed, by section, and a folder of its own."""
@@ -69,21 +82,35 @@ class Stage:
     @property
     def episodes(self) -> Path:
         """The data set."""
-        return Path("data", self.task.name, "episodes")
+        return Path("data", self.params.round, "episodes")
 
     @property
     def latents(self) -> Path:
         """The data set through V."""
-        return Path("data", self.task.name, "latents")
+        return Path("data", self.params.round, "latents")
 
     def model(self, name: str) -> Path:
         """The checkpoint of `vae`, `rnn` or `controller`."""
         own = self.folder if name == "controller" else ""
-        return Path("models", self.task.name, own, f"{name}.safetensors")
+        return Path("models", self.params.round, own, f"{name}.safetensors")
+
+    @property
+    def agent(self) -> AgentFiles:
+        """V, M and C."""
+        return AgentFiles(*(self.model(name) for name in AgentFiles._fields))
 
     def report(self, name: str) -> Path:
         """A file of the task's report, or of the variant's."""
-        return Path("reports", self.task.name, self.folder, name)
+        return Path("reports", self.params.round, self.folder, name)
+
+    def read_metric(self, name: str, figure: str) -> float:
+        """A figure in a JSON report of an earlier stage; raises StoreError where it isn't there."""
+        try:
+            return float(json.loads(self.report(name).read_text())[figure])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            stage = dvc_stage(Path(name).stem, self.params.round)
+            remedy = f"make it again with `dvc repro --force --single-item {stage}`"
+            raise StoreError(f"{self.report(name)}: holds no {figure}; {remedy}") from error
 
     def goes_on(self, done: int, total: int, unit: str) -> None:
         """Says how much of the work was done before, if any was."""
@@ -113,12 +140,12 @@ class Stage:
 def main(
     name: str, work: Callable[[Stage], None], shards: bool = False, item: str | None = None
 ) -> None:
-    """Runs a stage for the task named on the command line, and what it calls `item`, if anything.
+    """Runs a stage for the round named on the command line, and what it calls `item`, if anything.
 
     What a user can mend ends it with one line on stderr and exit code 1; Ctrl-C with 130.
     """
     parser = argparse.ArgumentParser(description=f"Stage {name} of the pipeline.")
-    parser.add_argument("task")
+    parser.add_argument("round", help="a task, for its first round, or one of params.yaml's rounds")
     if item is not None:
         parser.add_argument("item", metavar=item)
     if shards:
@@ -128,7 +155,7 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     leave_nothing_behind()
     try:
-        of = arguments.task, getattr(arguments, "shard", None), getattr(arguments, "item", "")
+        of = arguments.round, getattr(arguments, "shard", None), getattr(arguments, "item", "")
         _run(name, *of, work)
     except (WorldModelsError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in MENDABLE:
@@ -139,10 +166,10 @@ def main(
 
 
 def _run(
-    name: str, task_name: str, shard: int | None, item: str, work: Callable[[Stage], None]
+    name: str, round_: str, shard: int | None, item: str, work: Callable[[Stage], None]
 ) -> None:
-    params = Params(Path("params.yaml"), task_name)
-    task = get_task(task_name)
+    params = Params(Path("params.yaml"), round_)
+    task = get_task(params.task)
     root = project_root()
     dvc_stage = os.environ.get("DVC_STAGE")
     if dvc_stage:
@@ -150,7 +177,7 @@ def _run(
         check_inputs(dvc_stage)
     origin = lineage(dvc_stage) if dvc_stage else UNKNOWN
     taken = run_cache() if dvc_stage else None
-    at = "-".join(filter(None, [task_name, item]))
+    at = "-".join(filter(None, [round_, item]))
     with (
         held_state(root / ".state", f"{name}@{at}", origin.key or BY_HAND, taken) as state,
         stage_run(
@@ -158,10 +185,10 @@ def _run(
             artifact_root=root / "mlartifacts",
             experiment=EXPERIMENT,
             stage=name,
-            task=task_name,
+            task=params.task,
             scale=params.scale,
             revision=_revision(),
-            tags=_tags(origin) | {"start": run_name(state)},
+            tags=_tags(origin) | {"start": run_name(state), "round": round_},
             id_file=state / "run-id",
         ) as run,
     ):

@@ -7,9 +7,9 @@ from world_models.errors import ConfigError
 
 def run(stage: Stage) -> None:
     """Does what stages controller and evaluate do, in the dream even where the task does not."""
-    tau = {"temperature": temperature(stage.item)}
+    tau: dict[str, object] = {"temperature": temperature(stage.item), "temperatures": []}
     tempered = stage.variant(
-        f"temperature/{stage.item}", {"dream": tau, "controller": {"world": "dream"}}
+        f"temperature/{stage.item}", {"dream": tau, "controller": {"train_in": "dream"}}
     )
     controller.run(tempered)
     evaluate.score(tempered, *evaluate.open_agent(tempered), ("real", "dream"))

@@ -35,7 +35,7 @@ def write_episodes(project: Path, kind: str = "episodes") -> None:
                 "actions": random.uniform(-1, 1, (50, 1)).astype(np.float32),
                 "rewards": np.ones(50, np.float32),
             }
-            episodes.append(Episode(seed, False, frames, steps))
+            episodes.append(Episode(seed, False, frames, steps, "pendulum", "held"))
         write_shard(shard_path(project / "data" / "pendulum" / kind, number), episodes, 2)
 
 

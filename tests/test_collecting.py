@@ -1,9 +1,11 @@
 """Making the data set: aligned transitions, and shards that depend on their seeds alone."""
 
+from contextlib import closing
 from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from tests.configs import changed, smoke
 from tests.counting import (
@@ -14,13 +16,31 @@ from tests.counting import (
     read_frame,
     reward_of,
 )
-from world_models.collecting import Held, collect, make_shard, random_policy, shard_jobs
+from world_models.collecting import (
+    Disturbed,
+    Held,
+    Origin,
+    Playing,
+    collect,
+    make_shard,
+    policy_of,
+    shard_jobs,
+)
 from world_models.data.datasets import SequenceBatches, episode_sequence
 from world_models.data.store import EpisodeStore
 from world_models.encoding import encode
-from world_models.errors import ConfigError
+from world_models.errors import ConfigError, StoreError
+from world_models.models.agent import Agent
+from world_models.models.controller import Controllers, ControllerSizes
+from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.models.vae import VAE, VAESizes
 from world_models.seeds import COLLECT
 from world_models.tasks import get_task
+from world_models.worlds.pixels import GymnasiumLanes
+from world_models.worlds.real import RealWorld
+
+FIRST = Origin("counting")
+"""A first round."""
 
 
 def a_config(**changes):
@@ -42,13 +62,13 @@ def a_config(**changes):
 def collected(counting, tmp_path):
     """Seven episodes of the counting game in three shards."""
     folder = tmp_path / "data" / "counting" / "episodes"
-    lengths = list(collect(shard_jobs(folder, "counting", a_config(), seed=1), workers=1))
+    lengths = list(collect(shard_jobs(folder, "counting", a_config(), 1, FIRST), workers=1))
     assert [len(shard) for shard in lengths] == [3, 3, 1]
     return EpisodeStore(folder)
 
 
 def policy_actions(seed, count):
-    policy = random_policy(get_task("counting"), a_config(), 1, seed)
+    _, policy = policy_of(get_task("counting"), a_config(), 1, seed)
     return [float(np.float32(policy.act(None)[0])) for _ in range(count)]
 
 
@@ -141,7 +161,7 @@ def test_batches_of_sequences_are_episodes_end_to_end_in_every_lane(latents):
 
 def test_episodes_that_are_too_short_are_played_again_with_another_seed(counting, tmp_path):
     config = a_config(episodes=4, shard_episodes=4, shortest=5)
-    (lengths,) = collect(shard_jobs(tmp_path, "counting", config, seed=1), workers=1)
+    (lengths,) = collect(shard_jobs(tmp_path, "counting", config, 1, FIRST), workers=1)
     assert min(lengths) > 5
     seeds = [at.seed for at in EpisodeStore(tmp_path).episodes()]
     # Seeds 0 and 4 end after 4 steps and seed 1 after 5; seeds 8 and 5 run to the time limit.
@@ -150,14 +170,14 @@ def test_episodes_that_are_too_short_are_played_again_with_another_seed(counting
 
 def test_a_shortest_length_that_no_episode_reaches_is_refused(counting, tmp_path):
     with pytest.raises(ConfigError, match=r"collect\.shortest: 9; no episode has over 9 steps"):
-        shard_jobs(tmp_path, "counting", a_config(shortest=TIME_LIMIT), seed=1)
+        shard_jobs(tmp_path, "counting", a_config(shortest=TIME_LIMIT), 1, FIRST)
 
 
 def test_a_shard_can_be_made_again_alone(collected):
     shard = collected.shards[1]
     before = shard.read_bytes()
     shard.unlink()
-    job = shard_jobs(collected.folder, "counting", a_config(), seed=1)[1]
+    job = shard_jobs(collected.folder, "counting", a_config(), 1, FIRST)[1]
     assert job.path == shard
     make_shard(job)
     assert shard.read_bytes() == before
@@ -165,7 +185,11 @@ def test_a_shard_can_be_made_again_alone(collected):
 
 def test_another_seed_makes_other_episodes(counting, tmp_path):
     for seed in (1, 2):
-        list(collect(shard_jobs(tmp_path / str(seed), "counting", a_config(), seed), workers=1))
+        list(
+            collect(
+                shard_jobs(tmp_path / str(seed), "counting", a_config(), seed, FIRST), workers=1
+            )
+        )
     one, other = (EpisodeStore(tmp_path / str(seed)) for seed in (1, 2))
     assert one.shards[0].read_bytes() != other.shards[0].read_bytes()
 
@@ -174,7 +198,7 @@ def test_shards_do_not_depend_on_the_number_of_workers(tmp_path):
     config = a_config(episodes=4, shard_episodes=2)
     for workers in (1, 2):
         folder = tmp_path / str(workers)
-        list(collect(shard_jobs(folder, "pendulum", config, seed=1), workers))
+        list(collect(shard_jobs(folder, "pendulum", config, 1, FIRST), workers))
     for shard in EpisodeStore(tmp_path / "1").shards:
         assert shard.read_bytes() == (tmp_path / "2" / shard.name).read_bytes()
 
@@ -185,7 +209,7 @@ def test_a_policy_is_drawn_from_its_seeds_alone(kind):
     frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
     def actions(seed, episode):
-        policy = random_policy(task, config, seed, episode)
+        _, policy = policy_of(task, config, seed, episode)
         return np.stack([policy.act(frame) for _ in range(6)])
 
     first = actions(1, 5)
@@ -216,7 +240,7 @@ def test_an_episodes_longest_hold_is_drawn_between_its_bounds():
 
 
 def test_brownian_actions_drift_by_small_steps_within_their_bounds():
-    policy = random_policy(get_task("carracing"), a_config(policy="brownian"), 1, 1)
+    _, policy = policy_of(get_task("carracing"), a_config(policy="brownian"), 1, 1)
     actions = np.stack([policy.act(np.zeros(0)) for _ in range(2000)])
     steps = np.diff(actions, axis=0)
     assert np.abs(actions).max() == 1
@@ -227,8 +251,77 @@ def test_random_networks_act_and_stay_finite():
     task, config = get_task("carracing"), a_config(policy="random-network")
     frames = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), np.uint8)
     for episode in range(8):
-        policy = random_policy(task, config, 1, episode)
+        _, policy = policy_of(task, config, 1, episode)
         actions = np.stack([policy.act(frame) for frame in frames])
         assert np.isfinite(actions).all()
         assert np.isfinite(policy.state.hidden.numpy()).all()
         assert np.abs(actions).max() > 0
+
+
+def an_agent():
+    """Random V, M and C of the counting game; C sees M's cell state, and z's mean."""
+    torch.manual_seed(0)
+    sizes = ControllerSizes(4 + 2 * 8, 1, bias=True, cell=True, sampled=False)
+    rnn = MDNRNN(MDNRNNSizes(4, 1, 8, 2, True, True, True)).eval().requires_grad_(False)
+    vae = VAE(VAESizes(4)).eval().requires_grad_(False)
+    return Agent(vae, rnn, Controllers(sizes, torch.randn(1, sizes.parameter_count)))
+
+
+def test_an_agent_plays_as_it_does_in_the_real_world(counting):
+    agent, task = an_agent(), get_task("counting")
+    playing = Playing(task, agent, torch.Generator())
+    lanes = GymnasiumLanes(task, 1)
+    with closing(RealWorld(task, lanes, agent.vae, agent.rnn, cell=True, sampled=False)) as world:
+        world.begin([5])
+        for _ in range(TIME_LIMIT):
+            expected = agent.controller.act(world.features())
+            assert playing.act(world.frames[0]) == pytest.approx(expected[0].numpy(), abs=1e-5)
+            world.advance(expected)
+
+
+def test_some_episodes_are_the_agents_the_others_its_disturbed_neighbours(counting):
+    config = a_config(policy="agent", as_is=0.25, spread=0.1, random_share=0.5)
+    task, agent = get_task("counting"), an_agent()
+    drawn = [policy_of(task, config, 1, episode, agent) for episode in range(200)]
+    names = [name for name, _ in drawn]
+    assert set(names) == {"agent", "neighbour"}
+    assert names.count("agent") == pytest.approx(50, abs=20)
+    assert all(policy.agent is agent for name, policy in drawn if name == "agent")
+    neighbours = [policy.policy.agent for name, policy in drawn if name == "neighbour"]
+    found = torch.cat([one.controller.parameters for one in neighbours])
+    assert (found - agent.controller.parameters).std() == pytest.approx(0.1, rel=0.1)
+
+
+def test_disturbances_come_in_spells_and_take_their_share():
+    class Always:
+        def __init__(self, value):
+            self.value = value
+
+        def act(self, frame):
+            return self.value
+
+    policy = Disturbed(Always(0), Always(1), 0.3, 10, np.random.default_rng(0))
+    actions = np.array([policy.act(None) for _ in range(20_000)])
+    assert actions.mean() == pytest.approx(0.3, abs=0.03)
+    assert (np.diff(actions) != 0).mean() < 0.12  # at the ends of spells alone: 2 x 0.3 x 0.7 / 5.5
+
+
+def test_a_first_round_has_no_agent(counting):
+    with pytest.raises(ConfigError, match="policy: agent: a first round has none"):
+        policy_of(get_task("counting"), a_config(policy="agent"), 1, 1)
+
+
+def test_a_round_goes_on_from_the_shards_and_seeds_before_it(counting, tmp_path):
+    origin = Origin("counting-2", shards=3, first_seed=70)
+    jobs = shard_jobs(tmp_path, "counting", a_config(), 1, origin)
+    assert [job.path.name for job in jobs] == [f"shard-0000{n}.zarr.zip" for n in (3, 4, 5)]
+    assert {job.total for job in jobs} == {6}
+    assert [seed for job in jobs for seed in job.seeds] == list(range(70, 77))
+    make_shard(jobs[0])
+    first = Origin("counting")
+    list(collect(shard_jobs(tmp_path, "counting", a_config(), 1, first), workers=1))
+    with pytest.raises(StoreError, match=r"shard-00004\.zarr\.zip: missing"):
+        EpisodeStore(tmp_path)
+    list(collect(jobs[1:], workers=1))
+    rounds = [at.round for at in EpisodeStore(tmp_path).episodes()]
+    assert rounds == ["counting"] * 7 + ["counting-2"] * 7

@@ -68,7 +68,7 @@ def test_the_committed_parameters_are_valid_at_every_scale(changed, scale, task)
 def test_the_committed_file_is_at_the_default_scale_for_both_of_the_papers_tasks():
     assert CONTENTS["scale"] == "small"
     assert CONTENTS["tasks"] == ["carracing", "takecover"]
-    assert set(CONTENTS) == {"scale", "tasks", "seed", "temperature", "ablation", *SCALES}
+    assert set(CONTENTS) == {"scale", "tasks", "rounds", "seed", "temperature", "ablation", *SCALES}
 
 
 def test_the_sweeps_are_the_papers_and_off(changed):
@@ -165,7 +165,7 @@ def test_a_missing_key_is_named(changed):
         (RNNConfig, "rnn.done_head", "yes"),
         (DreamConfig, "dream.temperature", 0),
         (ControllerConfig, "controller.population", 1),
-        (ControllerConfig, "controller.world", "moon"),
+        (ControllerConfig, "controller.train_in", "moon"),
         (ControllerConfig, "controller.patience", -1),
         (ControllerConfig, "controller.sigma_decay", 1.1),
         (ControllerConfig, "controller.inputs", "hidden"),
@@ -229,7 +229,7 @@ def test_a_task_or_stage_that_has_no_parameters_is_named(changed):
 
 def test_an_unknown_key_at_the_top_is_named(changed):
     said = message(VAEConfig, changed, "sede", 2)
-    assert said.startswith("params.yaml: sede: unknown; there are: scale, tasks, seed, ")
+    assert said.startswith("params.yaml: sede: unknown; there are: scale, tasks, rounds, seed, ")
 
 
 def test_what_is_wrong_for_a_later_stage_is_named_before_the_first(changed):
@@ -262,3 +262,63 @@ def test_sections_can_not_be_changed(changed):
     section = changed("seed", 1).section(DreamConfig)
     with pytest.raises(ValueError, match="frozen"):
         section.temperature = 2.0
+
+
+def a_round(changed, name="takecover-2", **changes):
+    """The parameters of a second round of TakeCover, where it is declared with changes."""
+    own = {"task": "takecover", "after": "takecover"} | changes
+    return changed("rounds", {name: own}, name)
+
+
+def test_a_later_round_has_the_tasks_parameters_but_for_what_is_said_again(changed):
+    first, later = changed("seed", 1, "takecover"), a_round(changed)
+    assert (later.task, later.after) == ("takecover", "takecover")
+    assert (first.section(CollectConfig).policy, first.after) == ("held", None)
+    assert later.section(CollectConfig).policy == "agent"
+    assert later.section(VAEConfig).latent_size == first.section(VAEConfig).latent_size
+    assert later.seed != first.seed
+    assert later.of("takecover").section(CollectConfig) == first.section(CollectConfig)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("takecover-curious", {}, "is to be called takecover-2 or another number"),
+        ("takecover-1", {}, "is to be called takecover-2 or another number"),
+        ("carracing-2", {}, "is to be called takecover-2 or another number"),
+        ("takecover-2", {"after": "carracing"}, "carracing is no round of takecover"),
+        ("takecover-3", {"after": "takecover-2"}, "takecover-2 is no round of takecover"),
+        ("takecover-2", {"before": "takecover"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_round_that_is_wrong_is_refused_in_one_line(changed, name, changes, said):
+    with pytest.raises(ConfigError, match=said) as caught:
+        a_round(changed, name, **changes)
+    assert str(caught.value).startswith(f"params.yaml: rounds.{name}")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("small.takecover.again.vae", None, "again.vae: Input should be a valid dictionary"),
+        ("small.takecover.again.vea", {}, "again.vea: unknown"),
+        ("small.takecover.again.rnn", {"batches": 0}, "rnn.batches: Input should be greater"),
+        ("small.takecover.again", None, "again"),
+    ],
+)
+def test_what_is_said_again_is_looked_at_in_every_round(changed, key, value, said):
+    assert said in message(VAEConfig, changed, key, value, "takecover")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("collect.policy", "agent"),
+        ("vae.warm_start", True),
+        ("rnn.warm_start", True),
+        ("controller.warm_start", "before"),
+    ],
+)
+def test_a_first_round_inherits_nothing(changed, key, value):
+    said = message(VAEConfig, changed, f"small.carracing.{key}", value)
+    assert said == f"params.yaml: small.carracing.{key}: a first round goes on from nothing"

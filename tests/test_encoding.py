@@ -14,7 +14,8 @@ def test_every_frame_gets_vs_own_mean_and_variance_whatever_the_batch(tmp_path):
     vae = VAE(VAESizes(4)).eval()
     frames = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3), np.uint8)
     steps = {"actions": np.zeros((7, 1), np.float32), "rewards": np.zeros(7, np.float32)}
-    write_shard(shard_path(tmp_path / "in", 0), [Episode(3, True, {"frames": frames}, steps)], 1)
+    episode = Episode(3, True, {"frames": frames}, steps, "counting", "held")
+    write_shard(shard_path(tmp_path / "in", 0), [episode], 1)
     for batch_size in (1, 3, 100):
         folder = tmp_path / str(batch_size)
         assert list(encode(EpisodeStore(tmp_path / "in"), vae, folder, batch_size)) == [8]

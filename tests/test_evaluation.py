@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from world_models.errors import CheckpointError
-from world_models.evaluation import bootstrap_interval, load_agent, play_jobs, real_jobs, summary
+from world_models.evaluation import (
+    agent_to_score,
+    bootstrap_interval,
+    play_jobs,
+    real_jobs,
+    summary,
+)
+from world_models.models.agent import AgentFiles
 from world_models.models.checkpoint import save_controllers, save_rnn, save_vae
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
@@ -20,7 +27,7 @@ from world_models.tasks import TASKS, get_task
 def agent(tmp_path_factory):
     """The files of a pendulum agent with random weights."""
     folder = tmp_path_factory.mktemp("models") / "pendulum"
-    paths = tuple(folder / f"{name}.safetensors" for name in ("vae", "rnn", "controller"))
+    paths = AgentFiles(*(folder / f"{name}.safetensors" for name in AgentFiles._fields))
     torch.manual_seed(0)
     save_vae(paths[0], VAE(VAESizes(4)))
     sizes = MDNRNNSizes(4, 1, 8, 2, False, reward_head=True, done_head=False)
@@ -97,6 +104,6 @@ def test_an_agent_whose_parts_do_not_fit_is_refused(agent, tmp_path):
     rnn = tmp_path / "pendulum" / "rnn.safetensors"
     save_rnn(rnn, MDNRNN(MDNRNNSizes(5, 1, 8, 2, False, reward_head=True, done_head=False)))
     with pytest.raises(CheckpointError, match="latents of 5, not 4"):
-        load_agent(get_task("pendulum"), agent[0], rnn, agent[2])
+        agent_to_score(get_task("pendulum"), agent._replace(rnn=rnn))
     with pytest.raises(CheckpointError, match="missing"):
-        load_agent(get_task("pendulum"), agent[0], agent[1], tmp_path / "controller.safetensors")
+        agent_to_score(get_task("pendulum"), agent._replace(controller=tmp_path / "c.safetensors"))

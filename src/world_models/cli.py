@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from world_models import rounds
 from world_models.errors import WorldModelsError
 
 if TYPE_CHECKING:
@@ -78,19 +79,18 @@ def _evaluate(options: argparse.Namespace) -> None:
     """Prints mean, deviation, interval and number of the agent's returns, as JSON."""
     import numpy as np
 
-    from world_models.evaluation import load_agent, play_jobs, real_jobs, summary
+    from world_models.evaluation import agent_to_score, play_jobs, real_jobs, summary
+    from world_models.models.agent import AgentFiles
     from world_models.progress import Progress
     from world_models.seeds import TEST
     from world_models.tasks import get_task
 
     task = get_task(options.task)
     with _agent_folder(options) as folder:
-        vae, rnn, controller = (
-            folder / f"{name}.safetensors" for name in ("vae", "rnn", "controller")
-        )
-        load_agent(task, vae, rnn, controller)  # whatever is wrong, here it is said
+        agent = AgentFiles(*(folder / f"{name}.safetensors" for name in AgentFiles._fields))
+        agent_to_score(task, agent)  # whatever is wrong, here it is said
         seeds = TEST[: options.episodes]
-        jobs = real_jobs(task.name, seeds, options.lanes, (vae, rnn, controller))
+        jobs = real_jobs(task.name, seeds, options.lanes, agent)
         returns = []
         with Progress("evaluate", len(seeds), "episodes") as progress:
             for _, played in play_jobs(jobs, options.workers):
@@ -137,7 +137,9 @@ def _crowned(reports: Path, task: str) -> str:
 
     returns = (reports / task / "returns.csv").read_bytes()
     try:
-        version = crown(existing_store(_uri()), task, "returns", hashlib.md5(returns).hexdigest())
+        version = crown(
+            existing_store(_uri()), rounds.task(task), "returns", hashlib.md5(returns).hexdigest()
+        )
     except Exception as error:  # the baseline has moved, whatever MLflow says
         return f"{task}: the champion stays as it is: {first_line(error)}"
     if version is None:

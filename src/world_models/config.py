@@ -18,10 +18,12 @@ from pydantic import (
 )
 
 from world_models.errors import ConfigError
+from world_models.rounds import number, task
 
 Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Precision = Literal["32-true", "bf16-mixed"]
 WeightsPrecision = Literal["32-true", "bf16-true"]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
@@ -35,12 +37,15 @@ class _Section(BaseModel):
 class CollectConfig(_Section):
     """The data set. params.yaml says what each value means, with its unit."""
 
-    policy: Literal["brownian", "held", "random-network"]
+    policy: Literal["brownian", "held", "random-network", "agent"]
     simulator: Simulator
     episodes: Annotated[int, Field(ge=2, le=1_000_000)]
     shard_episodes: Count
     shortest: Natural
     longest_hold: list[Count] = Field(min_length=2, max_length=2)
+    as_is: Share
+    spread: Annotated[float, Field(ge=0)]
+    random_share: Share
     workers: Count
 
     @field_validator("longest_hold")
@@ -54,13 +59,20 @@ class CollectConfig(_Section):
 class VAEConfig(_Section):
     """V and its training."""
 
+    warm_start: bool
     latent_size: Count
-    batches: Count
+    batches: Natural
     batch_size: Count
     learning_rate: Positive
     free_nats: Annotated[float, Field(ge=0)]
     precision: Precision
     validate_every: Count
+
+    @model_validator(mode="after")
+    def _made_somehow(self) -> "VAEConfig":
+        if not self.batches and not self.warm_start:
+            raise ValueError("batches: 0 needs warm_start: true")
+        return self
 
 
 class EncodeConfig(_Section):
@@ -73,6 +85,7 @@ class EncodeConfig(_Section):
 class RNNConfig(_Section):
     """M and its training."""
 
+    warm_start: bool
     hidden_size: Count
     mixtures: Count
     restart_input: bool
@@ -82,6 +95,8 @@ class RNNConfig(_Section):
     batches: Count
     lanes: Count
     steps: Count
+    newest_share: Share
+    newest_episodes: Count
     learning_rate: Positive
     learning_rate_decay: Annotated[float, Field(gt=0, le=1)]
     learning_rate_floor: Annotated[float, Field(ge=0)]
@@ -94,6 +109,10 @@ class DreamConfig(_Section):
     """How M dreams."""
 
     temperature: Positive
+    temperatures: list[Positive]
+    trial_generations: Count
+    trial_episodes: Annotated[int, Field(ge=2)]
+    ends: Literal["likely", "drawn"]
     starts: Count
     honesty_episodes: Count
 
@@ -101,7 +120,8 @@ class DreamConfig(_Section):
 class ControllerConfig(_Section):
     """C and its evolution."""
 
-    world: Literal["real", "dream"]
+    train_in: Literal["real", "dream", "dream-then-real"]
+    real_generations: Natural
     simulator: Simulator
     inputs: Literal["full", "latent"]
     hidden_units: Count | None
@@ -119,9 +139,16 @@ class ControllerConfig(_Section):
     diagonal: bool | Annotated[int, Field(ge=2)]
     warm_start: str | None
     patience: Natural
+    curiosity: float
     precision: WeightsPrecision
     validate_every: Count
     validation_episodes: Count
+
+    @model_validator(mode="after")
+    def _in_both_worlds(self) -> "ControllerConfig":
+        if self.train_in == "dream-then-real" and not 0 < self.real_generations < self.generations:
+            raise ValueError("train_in: dream-then-real needs real_generations: some, not all")
+        return self
 
     @model_validator(mode="after")
     def _centred_by_a_bias(self) -> "ControllerConfig":
@@ -135,6 +162,12 @@ class ControllerConfig(_Section):
         if self.racing >= most:
             raise ValueError(f"racing: {self.racing} leaves nothing of {most} episodes to race for")
         return self
+
+    def is_real(self, generation: int) -> bool:
+        """Whether a generation is played in the real world; the first one is 1."""
+        if self.train_in == "dream-then-real":
+            return generation > self.generations - self.real_generations
+        return self.train_in == "real"
 
     def episodes_at(self, generation: int) -> int:
         """Episodes that a candidate plays in a generation; the first one is 1."""
@@ -162,6 +195,13 @@ STAGES: dict[str, type[_Section]] = {
 }
 
 
+class RoundConfig(_Section):
+    """A round after a task's first."""
+
+    task: str
+    after: str
+
+
 class TemperatureConfig(_Section):
     """The sweep over temperatures, for the tasks that are named."""
 
@@ -187,25 +227,85 @@ SWEEPS: dict[str, type[_Section]] = {"temperature": TemperatureConfig, "ablation
 Section = TypeVar("Section", bound=_Section)
 
 
+BEFORE = "before"
+"""The warm start of C from that of the round before."""
+AGAIN = "again"
+"""The block of what a task's later rounds do differently."""
+
+
 class Params:
-    """params.yaml, read for one task.
+    """params.yaml, read for one round of one task.
 
     Raises ConfigError, naming the key, for whatever is missing, unknown or out of range, also in
     sections of later stages: better now than after hours of training.
     """
 
-    def __init__(self, path: Path, task: str) -> None:
-        self._contents = _read(path)
-        self.path, self.task = path, task
+    def __init__(self, path: Path, round_: str) -> None:
+        """Reads them for a task's first round, which has the task's name, or for a later one."""
+        self._take(path, round_, _read(path))
+
+    def of(self, round_: str) -> "Params":
+        """Those of another round, as they stood in the file when it was read."""
+        other = copy(self)
+        other._take(self.path, round_, self._whole)
+        return other
+
+    def _take(self, path: Path, round_: str, contents: dict[str, Any]) -> None:
+        self.path, self.round = path, round_
+        self._contents = self._whole = contents
         self.scale = self._validated(str, "scale")
         self.seed = self._validated(Seed, "seed")
-        self._refuse_unknown(STAGES, self.scale, task)
+        self.task, self.after = self._place(round_)
+        self._refuse_unknown([*STAGES, AGAIN], self.scale, self.task)
         scales = [key for key, value in self._contents.items() if isinstance(value, dict)]
-        self._refuse_unknown(dict.fromkeys(["scale", "tasks", "seed", *SWEEPS, *scales]))
+        self._refuse_unknown(dict.fromkeys(["scale", "tasks", "rounds", "seed", *SWEEPS, *scales]))
+        self._validate_all()
+        if AGAIN in self._get(self.scale, self.task) or self.after is not None:
+            later = self.changed(self._again())
+            later._validate_all()
+            if self.after is not None:
+                self._contents = later._contents
+                self.seed += 1_000_000 * (number(round_) - 1)  # not the same luck again
+        if self.after is None:
+            self._refuse_inheritance()
+
+    def _place(self, round_: str) -> tuple[str, str | None]:
+        """The task of a round, and the round that it goes on from, if it is no first one."""
+        rounds = self._validated(dict[str, RoundConfig], "rounds")
+        if round_ not in rounds:
+            return round_, None
+        key, own = f"{self.path.name}: rounds.{round_}", rounds[round_]
+        if number(round_) < 2 or task(round_) != own.task:
+            raise ConfigError(f"{key}: is to be called {own.task}-2 or another number")
+        if task(own.after) != own.task or own.after not in [own.task, *rounds]:
+            raise ConfigError(f"{key}.after: {own.after} is no round of {own.task}")
+        return own.task, own.after
+
+    def _again(self) -> dict[str, dict[str, Any]]:
+        self._validated(dict[str, Any], self.scale, self.task, AGAIN)
+        self._refuse_unknown(STAGES, self.scale, self.task, AGAIN)
+        for stage in STAGES:
+            self._validated(dict[str, Any], self.scale, self.task, AGAIN, stage)
+        again: dict[str, dict[str, Any]] = self._get(self.scale, self.task, AGAIN)
+        return again
+
+    def _validate_all(self) -> None:
         for kind in STAGES.values():
             self.section(kind)
         for kind in SWEEPS.values():
             self.sweep(kind)
+
+    def _refuse_inheritance(self) -> None:
+        """Better now than when the stage runs."""
+        inherited = {
+            "collect.policy": self.section(CollectConfig).policy == "agent",
+            "vae.warm_start": self.section(VAEConfig).warm_start,
+            "rnn.warm_start": self.section(RNNConfig).warm_start,
+            "controller.warm_start": self.section(ControllerConfig).warm_start == BEFORE,
+        }
+        for key in (key for key, true in inherited.items() if true):
+            name = f"{self.path.name}: {self.scale}.{self.task}.{key}"
+            raise ConfigError(f"{name}: a first round goes on from nothing")
 
     def section(self, kind: type[Section]) -> Section:
         """The parameters of one stage at the chosen scale."""

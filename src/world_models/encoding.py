@@ -1,6 +1,7 @@
 """The data set through V's encoder: mu and log sigma^2 of every frame."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ def encode(store: EpisodeStore, vae: VAE, folder: Path, batch_size: int) -> Iter
         episodes = [at for at in store.episodes() if at.shard == shard]
         if shard.name not in kept:
             encoded = [_encode(store.read(at), vae, batch_size) for at in episodes]
-            write_shard(folder / shard.name, encoded, len(store.shards))
+            write_shard(folder / shard.name, encoded, store.totals[encoded[0].round])
         return sum(at.length + 1 for at in episodes)
 
     with sharing_cores(torch.get_num_threads()) as pool:
@@ -37,4 +38,4 @@ def _encode(episode: Episode, vae: VAE, batch_size: int) -> Episode:
     batches = [vae.encode(to_images(part)) for part in frames.split(batch_size)]
     mu, logvar = (torch.cat(parts).numpy(force=True) for parts in zip(*batches, strict=True))
     latents: dict[str, np.ndarray] = {"mu": mu, "logvar": logvar}
-    return Episode(episode.seed, episode.terminated, latents, episode.steps)
+    return replace(episode, frames=latents)

@@ -3,17 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from world_models.evolution.fitness import score
 from world_models.execution import best_device, run_jobs
-from world_models.models.checkpoint import load_controllers, load_rnn, load_vae
-from world_models.models.controller import Controllers
-from world_models.models.mdnrnn import MDNRNN
-from world_models.models.vae import VAE
+from world_models.models.agent import Agent, AgentFiles, load_agent
 from world_models.task import Task
 from world_models.tasks import get_task
 from world_models.worlds.pixels import Lanes, open_lanes
@@ -23,25 +19,13 @@ from world_models.worlds.rollout import play_blind
 RESAMPLES = 10_000
 
 
-@dataclass(frozen=True)
-class Agent:
-    """V, M and C of one task."""
-
-    vae: VAE
-    rnn: MDNRNN
-    controller: Controllers
-
-
-def load_agent(task: Task, vae: Path, rnn: Path, controller: Path) -> Agent:
+def agent_to_score(task: Task, files: AgentFiles) -> Agent:
     """Reads V, M and C onto the GPU, if there is one, where they compute in full float32.
 
     Raises CheckpointError where they are missing or don't fit together.
     """
-    device = best_device()
     torch.backends.cudnn.allow_tf32 = False
-    v = load_vae(vae).to(device)
-    m = load_rnn(rnn, v.sizes.latent_size, task.action_size).to(device)
-    return Agent(v, m, load_controllers(controller, m).to(device))
+    return load_agent(files, task.action_size, best_device())
 
 
 def real_world(task: Task, lanes: Lanes, agent: Agent) -> RealWorld:
@@ -56,13 +40,11 @@ class RealJob:
 
     task: str
     seeds: range
-    agent: tuple[Path, Path, Path] | None
-    """V, M and C; None plays at random."""
+    agent: AgentFiles | None
+    """None plays at random."""
 
 
-def real_jobs(
-    task: str, seeds: range, lanes: int, agent: tuple[Path, Path, Path] | None
-) -> list[RealJob]:
+def real_jobs(task: str, seeds: range, lanes: int, agent: AgentFiles | None) -> list[RealJob]:
     """Cuts the seeds into jobs of as many lanes. Scores do not depend on who runs which."""
     starts = range(0, len(seeds), lanes)
     return [RealJob(task, seeds[start : start + lanes], agent) for start in starts]
@@ -79,7 +61,7 @@ def _play(job: RealJob) -> np.ndarray:
     if job.agent is None:
         uniform = _uniform(task.action_size, job.seeds)
         return play_blind(task, "gymnasium", uniform, job.seeds).returns
-    agent = load_agent(task, *job.agent)
+    agent = agent_to_score(task, job.agent)
     with closing(open_lanes(task, len(job.seeds), "gymnasium")) as lanes:
         return score(real_world(task, lanes, agent), agent.controller, job.seeds).returns[0]
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from world_models.collecting import RandomPolicy
+from world_models.collecting import Policy
 from world_models.config import Simulator
 from world_models.task import FRAME_SIZE, Task
 from world_models.worlds.dream import DreamWorld
@@ -18,7 +18,7 @@ NO_FRAME = np.zeros((FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
 """What a policy is shown in a dream that draws no pictures."""
 
 
-def dreamed(dream: DreamWorld, policies: Sequence[RandomPolicy], seeds: Sequence[int]) -> Played:
+def dreamed(dream: DreamWorld, policies: Sequence[Policy], seeds: Sequence[int]) -> Played:
     """One episode of each policy in the dream, one policy a lane."""
 
     def act(features: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 
 from world_models.errors import ScoresError
 from world_models.files import made_whole
+from world_models.rounds import dvc_stage
 
 Parsed = TypeVar("Parsed")
 CONFIDENCE = 0.95
@@ -153,7 +154,7 @@ def usual_tolerance(scores: Scores) -> int:
 
 def read_scores(reports: Path, task: str) -> Scores:
     """What stage evaluate wrote of a task; raises ScoresError where it is missing or no such."""
-    remedy = f"make it with `dvc repro evaluate@{task}`"
+    remedy = f"make it with `dvc repro {dvc_stage('evaluate', task)}`"
     folder = reports / task
     protocol = _parsed(
         folder / "scores.json", remedy, lambda text: dict(json.loads(text)["protocol"])

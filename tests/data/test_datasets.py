@@ -26,6 +26,8 @@ def write(folder, lengths, shard_episodes=4):
                 True,
                 {"frames": frames, "mu": latent, "logvar": latent},
                 {"actions": np.zeros((length, 1), np.float32), "rewards": np.zeros(length, "f")},
+                "counting",
+                "held",
             )
         )
     firsts = range(0, len(episodes), shard_episodes)
@@ -146,3 +148,11 @@ def test_sequences_that_were_seen_are_not_read_again(store, monkeypatch):
     monkeypatch.setattr(EpisodeStore, "read", lambda self, at: opened.append(at) or read(self, at))
     next(iter(SequenceBatches(store, store.episodes(), 1, 10, seed=1, seen=1000)))
     assert len(opened) == 1
+
+
+def test_some_lanes_keep_to_the_newest_episodes(store):
+    batches = SequenceBatches(store, store.episodes(), 4, 60, seed=1, newest=(2, 2))
+    seen = [batch.mu[..., 0].int() for batch in islice(batches, 12)]
+    episodes = [set(torch.cat([part[:, lane] for part in seen]).tolist()) for lane in range(4)]
+    assert episodes[:2] == [{4, 5}] * 2
+    assert all(found == set(range(6)) for found in episodes[2:])

@@ -39,6 +39,8 @@ def store(tmp_path):
                 "actions": random.uniform(-1, 1, (length, 2)).astype("f"),
                 "rewards": np.zeros(length, "f"),
             },
+            "counting",
+            "held",
         )
         for seed, length in enumerate([4, 9])
     ]

@@ -9,10 +9,17 @@ import torch
 from tests.configs import changed, smoke
 from tests.dreams import HIDDEN, LATENT, STEPS, rewarding_dream
 from world_models.evolution.fitness import Arena, score
-from world_models.evolution.search import Validation, evolve, generation_seeds, validation_seeds
+from world_models.evolution.search import (
+    Validation,
+    evolve,
+    fooled,
+    generation_seeds,
+    validation_seeds,
+)
 from world_models.journal import Journal
 from world_models.models.controller import ControllerSizes
 from world_models.seeds import EVOLVE, VALIDATE
+from world_models.worlds.rollout import Played
 
 SIZES = ControllerSizes(LATENT + HIDDEN, 1, bias=True, cell=False)
 CONFIG = smoke(
@@ -36,7 +43,7 @@ def search(seed=1, centre=None, start=None, config=CONFIG, journal=None, killed_
 
     lanes = CONFIG.population * CONFIG.episodes
     arena = Arena(rewarding_dream, lanes, torch.device("cpu"))
-    found = evolve(arena, validate, SIZES, config, seed, centre, start, journal)
+    found = evolve(lambda _: arena, validate, SIZES, config, seed, centre, start, journal)
     return list(islice(found, killed_after))
 
 
@@ -134,3 +141,36 @@ def test_each_generation_plays_on_seeds_of_its_own():
     assert not set(first) & set(second)
     assert all(seed in EVOLVE for seed in first + second)
     assert list(validation_seeds(3)) == list(VALIDATE)[:3]
+
+
+@pytest.mark.parametrize(
+    ("real", "dream", "expected"),
+    [
+        ([8, 9, 7, 9], [11, 12], True),
+        ([8, 9, 7, 9], [9, 9], False),  # it falls in both worlds
+        ([1, 20, 1, 10], [11, 12], False),  # by chance, as likely as not
+        ([12, 12, 12, 12], [11, 12], False),
+    ],
+)
+def test_the_dream_fools_where_it_rises_and_the_game_falls_beyond_chance(real, dream, expected):
+    before = a_validation([10, 11, 10, 11], [10, 10])
+    assert fooled(before, a_validation(real, dream)) is expected
+
+
+def a_validation(real, dream):
+    played = [Played(np.array([returns], float), np.ones((1, 1), int)) for returns in (real, dream)]
+    return Validation(*played)
+
+
+def test_a_search_may_go_on_in_another_world():
+    """The first generations are of one arena, the last of another."""
+    config = changed(CONFIG, train_in="dream-then-real", real_generations=3)
+    asked = []
+    arena = Arena(rewarding_dream, CONFIG.population * CONFIG.episodes, torch.device("cpu"))
+
+    def arenas(number):
+        asked.append(config.is_real(number))
+        return arena
+
+    list(evolve(arenas, None, SIZES, config, 1))
+    assert asked == [False] * 6 + [True] * 3

@@ -7,13 +7,27 @@ import grimp
 import pytest
 import yaml
 
-from world_models.config import STAGES, SWEEPS
+from world_models.config import STAGES, SWEEPS, RNNConfig
+from world_models.models.agent import AgentFiles
 
 ROOT = Path(__file__).parents[2]
 STAGE_FILES = [
     *("collect", "vae", "encode", "rnn", "honesty", "controller", "evaluate", "pipeline"),
     *("tempered", "temperature", "ablated", "ablation"),
 ]
+
+AGAIN = ["collect", "vae", "encode", "rnn", "controller", "evaluate", "pipeline"]
+"""What a later round has."""
+INHERITED = {
+    "collect": {"data/episodes", *(f"models/{name}.safetensors" for name in AgentFiles._fields)},
+    "vae": {"models/vae.safetensors"},
+    "encode": {"data/latents", "models/vae.safetensors"},
+    "rnn": {"models/rnn.safetensors"},
+    "controller": {"models/controller.safetensors"},
+    "evaluate": set(),
+    "pipeline": set(),
+}
+"""What a stage of a later round reads of the round before."""
 
 MODELS = {f"models/{name}.safetensors" for name in ("vae", "rnn", "controller")}
 M_AND_ITS_DATA = {"data/latents", "models/vae.safetensors", "models/rnn.safetensors"}
@@ -40,6 +54,7 @@ CHANGES_NO_RESULT = {
     "pipelines/intact.py",
     "pipelines/lineage.py",
     "pipelines/resume.py",
+    "src/world_models/rounds.py",
     *(
         f"src/world_models/{name}.py"
         for name in ("config", "errors", "execution", "files", "journal", "progress")
@@ -47,14 +62,15 @@ CHANGES_NO_RESULT = {
     "src/world_models/training/resume.py",
     *(f"src/world_models/tracking/{name}.py" for name in ("delivery", "registry", "run", "store")),
 }
+M_AND_C = {f"models/{name}" for name in ("agent", "controller", "mdn", "mdnrnn")}
 ALONG_FOR_THE_RIDE = {
     # Imported by what a stage uses, for another stage's sake.
     "collect": {"models/mdn"},
-    "vae": {"models/controller", "models/mdn", "models/mdnrnn", "task"},
-    "encode": {"models/controller", "models/mdn", "models/mdnrnn", "task"},
-    "pipeline": {"task"},
-    "temperature": {"task"},
-    "ablation": {"models/mdn", "models/mdnrnn", "models/vae", "task"},
+    "vae": {*M_AND_C, "task"},
+    "encode": {*M_AND_C, "task"},
+    "pipeline": {*M_AND_C, "models/checkpoint", "models/vae", "task"},
+    "temperature": {*M_AND_C, "models/checkpoint", "models/vae", "task"},
+    "ablation": {"models/agent", "models/mdn", "models/mdnrnn", "models/vae", "task"},
 }
 LOADED_BY_NAME = {
     # Gymnasium imports it when a task asks for it.
@@ -62,15 +78,25 @@ LOADED_BY_NAME = {
 }
 
 
+OF_M = {f"rnn.{name}" for name in RNNConfig.model_fields} - {"rnn.done_weight"}
+"""A dream asks of M's section what its training weighed an end with, and no more."""
+TRIALS = {f"dream.{name}" for name in ("temperatures", "trial_episodes", "trial_generations")}
 UNUSED_BY_VARIANTS = {"evaluate.video_steps", "evaluate.workers"}
 UNTRACKED = {
     # Of sections that a stage reads: what another stage needs, and how many processes work.
     "collect": {"collect.workers"},
-    "honesty": {"collect.episodes", "collect.shard_episodes", "collect.workers"},
-    "controller": {"dream.honesty_episodes"},
-    "evaluate": {"dream.honesty_episodes", "evaluate.workers"},
-    "tempered": {"dream.honesty_episodes", "dream.temperature", *UNUSED_BY_VARIANTS},
-    "ablated": {"dream.honesty_episodes", *UNUSED_BY_VARIANTS},
+    "honesty": {
+        *(f"collect.{name}" for name in ("episodes", "shard_episodes", "workers")),
+        *(f"collect.{name}" for name in ("as_is", "random_share", "spread")),  # an agent's
+        *OF_M,
+    },
+    "controller": {"dream.honesty_episodes", *OF_M},
+    "evaluate": {"dream.honesty_episodes", "dream.temperature", "evaluate.workers"} | TRIALS | OF_M,
+    "tempered": {"dream.honesty_episodes", "dream.temperature"}
+    | UNUSED_BY_VARIANTS
+    | TRIALS
+    | OF_M,
+    "ablated": {"dream.honesty_episodes"} | UNUSED_BY_VARIANTS | OF_M,
 }
 
 
@@ -111,7 +137,31 @@ def covered(path, deps):
 
 
 def test_all_stages_are_there(stages):
-    assert list(stages) == STAGE_FILES
+    first, sweeps = STAGE_FILES[:8], STAGE_FILES[8:]
+    assert list(stages) == [*first, *(f"{name}-again" for name in AGAIN), *sweeps]
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_a_later_round_has_the_first_ones_stage_and_what_it_inherits(stages, name):
+    first, again = stages[name], stages[f"{name}-again"]["do"]
+    own = {path.replace("${item.task}/", "${key}/") for path in data_deps(first)}
+    inherited = {path.replace("/", "/${item.after}/", 1) for path in INHERITED[name]}
+    assert code_and_task(again) == code_and_task(first)
+    assert data_deps(again) == (own | inherited) - {"reports/${key}/honesty.json"}
+    written = {path.replace("${item.task}/", "${key}/") for path in outs(first)}
+    assert outs(again) == written
+    tracked = set(first["params"])
+    sections = {key.split(".")[3] for key in tracked - {"seed"}}
+    more = {f"${{scale}}.${{item.task}}.again.{section}" for section in sections}
+    assert set(again["params"]) == tracked | more | {"rounds.${key}"}
+
+
+def data_deps(stage):
+    return {path for path in stage["deps"] if path.startswith(("data/", "models/", "reports/"))}
+
+
+def code_and_task(stage):
+    return [path for path in stage["deps"] if path.startswith(("src/", "pipelines/"))]
 
 
 @pytest.mark.parametrize("name", STAGE_FILES)
@@ -146,8 +196,9 @@ def test_a_stage_tracks_the_parameters_that_change_its_results(stages, name):
     kinds = {kind.__name__: section for section, kind in STAGES.items()}
     sources = [name] if name not in VARIANTS else [name, "controller", "evaluate"]
     text = "".join((ROOT / f"pipelines/{source}.py").read_text() for source in sources)
-    if "from pipelines.worlds import open_dreams" in text:
-        text += (ROOT / "pipelines/worlds.py").read_text()
+    for helper in ("ground", "trials", "worlds"):
+        if f"from pipelines.{helper} import" in text:
+            text += (ROOT / f"pipelines/{helper}.py").read_text()
     read = {kinds[kind] for kind in re.findall(r"section\((\w+)\)", text)}
     if "log_every_section" in text:
         read = set(STAGES)

@@ -272,7 +272,7 @@ def test_one_shard_can_be_made_again_alone(project, run_here):
     before = lost.read_bytes()
     lost.unlink()
     said = run_here("collect", "pendulum", "--shard", "3")
-    assert said == "collect: --shard 3: the data set has shards 0 to 2"
+    assert said == "collect: --shard 3: the round makes shards 0 to 2"
     assert run_here("collect", "pendulum", "--shard", "1") == 0
     assert lost.read_bytes() == before
     assert made(project) == reported
@@ -289,7 +289,7 @@ def test_the_controller_that_is_best_in_the_real_world_is_kept(project, run_here
         return Generation(number, np.array([99.0]), 0.1, 1, mean, tried)
 
     history = [generation(1, -5, 8), generation(2, -3, 2), generation(3, None, None)]
-    assert run_here("controller", "pendulum", work=lambda stage: keep(stage, history)) == 0
+    assert run_here("controller", "pendulum", work=lambda stage: keep(stage, history, {})) == 0
     kept = safetensors.torch.load_file("models/pendulum/controller.safetensors")
     assert kept["parameters"].tolist() == [[2.0, 2.0]]
     told = json.loads(Path("reports/pendulum/controller.json").read_text())

@@ -103,7 +103,7 @@ def test_each_variant_has_a_run_with_what_it_was_made_with(runs):
     found, _ = runs
     for tau in SWEPT["temperature"]:
         params = found[f"tempered@pendulum-{tau}"].data.params
-        assert (params["dream.temperature"], params["controller.world"]) == (tau, "dream")
+        assert (params["dream.temperature"], params["controller.train_in"]) == (tau, "dream")
     for name, units in [("latent", "None"), ("hidden-layer", "40")]:
         logged = found[f"ablated@pendulum-{name}"].data
         assert logged.params["controller.inputs"] == "latent"

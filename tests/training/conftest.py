@@ -15,7 +15,7 @@ def frames(tmp_path_factory):
         frames = np.zeros((20, 64, 64, 3), np.uint8)
         frames[..., seed % 2] = np.linspace(0, 255, 20, dtype=np.uint8)[:, None, None]
         steps = {"actions": np.zeros((19, 1), np.float32), "rewards": np.zeros(19, np.float32)}
-        episodes.append(Episode(seed, True, {"frames": frames}, steps))
+        episodes.append(Episode(seed, True, {"frames": frames}, steps, "counting", "held"))
     write_shard(shard_path(folder, 0), episodes, 1)
     return EpisodeStore(folder)
 
@@ -41,6 +41,8 @@ def latents(tmp_path_factory):
                     "actions": np.array(actions, np.float32)[:, None],
                     "rewards": np.array(sums[1:], np.float32),
                 },
+                "counting",
+                "held",
             )
         )
     write_shard(shard_path(folder, 0), episodes, 1)

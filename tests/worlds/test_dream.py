@@ -359,3 +359,20 @@ def test_dreams_are_gymnasium_vectors():
     assert isinstance(a_dream(2), gymnasium.vector.VectorEnv)
     assert a_dream(2).single_action_space.shape == (1,)
     assert a_dream(2, cell=True).observation_space.shape == (2, LATENT + 2 * HIDDEN)
+
+
+@pytest.mark.parametrize(("weight", "chance"), [(1.0, 0.25), (4.0, 1 / 13)])
+def test_a_drawn_end_comes_by_ms_chance_without_the_weight_of_its_training(weight, chance):
+    """Four times the weight in the loss is four times the odds: 1 to 3 was learned of 1 to 12."""
+    lanes = 20_000
+    dream = a_dream(lanes, an_rnn(done_bias=float(np.log(1 / 3))), done_weight=weight)
+    dream.reset(seed=0)
+    _, _, terminated, _, _ = dream.step(np.zeros((lanes, 1), np.float32))
+    assert terminated.mean() == pytest.approx(chance, abs=4 * (chance / lanes) ** 0.5)
+
+
+def test_without_a_done_head_nothing_ends_by_chance():
+    dream = a_dream(4, an_rnn(done_head=False), done_weight=10.0)
+    *_, terminated, truncated = trace(dream, [1, 2, 3, 4], TIME_LIMIT)
+    assert not terminated.any()
+    assert truncated[-1].all()

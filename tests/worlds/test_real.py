@@ -17,6 +17,7 @@ from tests.counting import (
     reward_of,
 )
 from tests.worlds.tracing import actions_of, trace
+from world_models.models.mdn import negative_log_likelihood
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.models.vae import VAE, VAESizes, sample_latent, to_images
 from world_models.worlds.noise import LaneNoise
@@ -171,3 +172,16 @@ def test_a_reset_of_some_lanes_is_refused(open_world):
     world = open_world(2)
     with pytest.raises(ValueError, match="reset_mask"):
         world.reset(seed=1, options={"reset_mask": np.array([True, False])})
+
+
+@pytest.mark.parametrize("weight", [0.5, -2.0])
+def test_curiosity_adds_ms_surprise_at_the_frame_that_came(open_world, weight):
+    rnn = an_rnn()
+    _, plain, *_ = trace(open_world(1, rnn=rnn), [5], 3)
+    features, curious, *_ = trace(open_world(1, rnn=rnn, curiosity=weight), [5], 3)
+    for step in range(3):
+        latent, hidden = torch.from_numpy(features[step + 1]).split([LATENT, HIDDEN], dim=1)
+        mixture = rnn.predict(hidden).mixture
+        surprise = negative_log_likelihood(mixture, latent).mean()
+        added = curious[step, 0] - plain[step, 0]
+        assert added == pytest.approx(weight * float(surprise), rel=1e-4)

@@ -119,6 +119,7 @@ class SequenceBatches(IterableDataset[Sequences]):
 
     Each lane walks through episodes in an order of its own, `steps` steps a batch, so that M's
     state may be carried from a batch to the next; `restart` says where it must be zeroed.
+    Some of the lanes may keep to the newest episodes.
     """
 
     def __init__(
@@ -129,10 +130,14 @@ class SequenceBatches(IterableDataset[Sequences]):
         steps: int,
         seed: int,
         seen: int = 0,
+        newest: tuple[int, int] = (0, 1),
     ) -> None:
-        """Leaves out the first `seen` batches, without reading them."""
+        """Leaves out the first `seen` batches, without reading them.
+
+        `newest` is how many lanes walk through how many of the last episodes alone.
+        """
         self.store, self.episodes, self.lanes, self.steps = store, episodes, lanes, steps
-        self.seed, self.seen = seed, seen
+        self.seed, self.seen, self.newest = seed, seen, newest
         self._read = lru_cache(CACHED_EPISODES)(self._read_episode)
 
     def _read_episode(self, at: EpisodeAt) -> Sequences:
@@ -146,11 +151,13 @@ class SequenceBatches(IterableDataset[Sequences]):
 
     def _lane(self, lane: int) -> Iterator[Sequences]:
         random = np.random.default_rng([self.seed, lane])
+        lanes, count = self.newest
+        episodes = self.episodes[-count:] if lane < lanes else self.episodes
         parts: list[Sequences] = []
         ready, skipped = 0, self.seen * self.steps
         while True:
-            for i in random.permutation(len(self.episodes)):
-                at = self.episodes[i]
+            for i in random.permutation(len(episodes)):
+                at = episodes[i]
                 if at.length <= skipped:
                     skipped -= at.length
                     continue

@@ -19,6 +19,7 @@ import zarr
 from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore, ZipStore
 
+from world_models import rounds
 from world_models.errors import StoreError
 from world_models.files import link_or_copy, made_whole
 
@@ -26,6 +27,8 @@ CHUNK = 100
 """Frames or steps a chunk: what is decompressed at a time."""
 OPEN_SHARDS = 64
 """Kept open at a time: opening one takes as long as reading hundreds of frames."""
+DESCRIBED = ("seeds", "terminated", "rounds", "policies")
+"""A shard's lists of what is said of its episodes."""
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The date of every zip entry, so that equal episodes make equal bytes."""
 
@@ -43,12 +46,16 @@ class Episode:
         frames: arrays with a row for each of T + 1 frames: `frames` (T + 1, 64, 64, 3) bytes, or
             `mu` and `logvar` (T + 1, z).
         steps: arrays with a row for each of T steps: `actions` (T, a) in [-1, 1], `rewards` (T,).
+        round: which round of the task it was played in.
+        policy: who played it.
     """
 
     seed: int
     terminated: bool
     frames: dict[str, np.ndarray]
     steps: dict[str, np.ndarray]
+    round: str
+    policy: str
 
     def __len__(self) -> int:
         """T, the number of steps."""
@@ -63,6 +70,8 @@ class EpisodeAt:
     index: int
     seed: int
     terminated: bool
+    round: str
+    policy: str
     start: int
     """Row of its first step in the shard's arrays of steps; frames start at `start + index`."""
     length: int
@@ -75,7 +84,10 @@ def shard_path(folder: Path, number: int) -> Path:
 
 
 def write_shard(path: Path, episodes: Sequence[Episode], total: int) -> None:
-    """Writes episodes as one of a folder's `total` shards, or nothing at all."""
+    """Writes episodes as a shard, or nothing at all.
+
+    `total` is how many shards the folder has when the shard's round is done.
+    """
     store = MemoryStore()
     group = zarr.create_group(
         store,
@@ -83,6 +95,8 @@ def write_shard(path: Path, episodes: Sequence[Episode], total: int) -> None:
             "shards": total,
             "seeds": [episode.seed for episode in episodes],
             "terminated": [episode.terminated for episode in episodes],
+            "rounds": [episode.round for episode in episodes],
+            "policies": [episode.policy for episode in episodes],
             "lengths": [len(episode) for episode in episodes],
         },
     )
@@ -119,15 +133,24 @@ def _opens(shard: Path) -> bool:
 
 def link_shards(source: Path, folder: Path) -> None:
     """Makes a folder, or makes it anew, of a whole data set's shards, which stay where they are."""
-    store = EpisodeStore(source)
     with made_whole(folder) as aside:
         aside.mkdir()
-        for shard in store.shards:
-            link_or_copy(shard, aside / shard.name)
+        add_shards(EpisodeStore(source), aside)
+
+
+def add_shards(store: "EpisodeStore", folder: Path) -> None:
+    """Puts a data set's shards into a folder that is there; those that it has whole stay."""
+    whole = whole_shards(folder)
+    for shard in store.shards:
+        if folder / shard.name not in whole:
+            (folder / shard.name).unlink(missing_ok=True)
+            link_or_copy(shard, folder / shard.name)
 
 
 class EpisodeStore:
     """The shards of a folder, read an episode or a part of one at a time.
+
+    A round's folder begins with the shards of the rounds before it.
 
     Raises StoreError, naming the file, where a shard is missing, damaged or of another data set.
     """
@@ -138,6 +161,8 @@ class EpisodeStore:
         if not self.shards:
             raise StoreError(f"{folder}: holds no shards; {_remedy(folder)}")
         attributes = {shard: _attributes(shard) for shard in self.shards}
+        self.totals: dict[str, int] = {}
+        """How many shards there are with each round's."""
         self._require_all(attributes)
         self._episodes = [at for shard in self.shards for at in _contents(shard, attributes[shard])]
 
@@ -151,14 +176,15 @@ class EpisodeStore:
         return {name: value for name, value in vars(self).items() if name != "_open"}
 
     def _require_all(self, attributes: Mapping[Path, Mapping[str, Any]]) -> None:
-        total = attributes[self.shards[0]]["shards"]
         for shard, found in attributes.items():
+            total = self.totals.setdefault(found["rounds"][0], found["shards"])
             if found["shards"] != total:
                 raise StoreError(
-                    f"{shard}: one of {found['shards']} shards, and {self.shards[0].name} one of "
-                    f"{total}; {_remedy(self.folder)}"
+                    f"{shard}: one of {found['shards']} shards, and others are of {total}; "
+                    f"{_remedy(self.folder)}"
                 )
-        missing = {shard_path(self.folder, n) for n in range(total)} - set(self.shards)
+        missing = {shard_path(self.folder, n) for n in range(max(self.totals.values()))}
+        missing -= set(self.shards)
         if missing:
             raise StoreError(f"{min(missing)}: missing; {_shard_remedy(min(missing))}")
 
@@ -187,6 +213,8 @@ class EpisodeStore:
                 at.terminated,
                 _rows(group["frames"], first, first + at.length + 1),
                 _rows(group["steps"], at.start, at.start + at.length),
+                at.round,
+                at.policy,
             )
 
 
@@ -196,12 +224,12 @@ def _rows(folder: zarr.Group | zarr.Array[Any], start: int, stop: int) -> dict[s
 
 
 def _contents(shard: Path, attributes: Mapping[str, Any]) -> list[EpisodeAt]:
-    seeds, ends, lengths = (attributes[key] for key in ("seeds", "terminated", "lengths"))
-    starts = np.cumsum([0, *lengths]).tolist()
+    starts = np.cumsum([0, *attributes["lengths"]]).tolist()
+    columns = [attributes[key] for key in DESCRIBED] + [starts[:-1], attributes["lengths"]]
     return [
-        EpisodeAt(shard, index, seed, ended, start, length)
-        for index, (seed, ended, start, length) in enumerate(
-            zip(seeds, ends, starts, lengths, strict=False)
+        EpisodeAt(shard, index, seed, ended, round_, policy, start, length)
+        for index, (seed, ended, round_, policy, start, length) in enumerate(
+            zip(*columns, strict=True)
         )
     ]
 
@@ -210,7 +238,7 @@ def _attributes(shard: Path) -> dict[str, Any]:
     with _damage_named(shard):
         _check_names(shard)
         attributes: dict[str, Any] = _open(shard).attrs.asdict()
-        return {key: attributes[key] for key in ("shards", "seeds", "terminated", "lengths")}
+        return {key: attributes[key] for key in ("shards", *DESCRIBED, "lengths")}
 
 
 def _check_names(shard: Path) -> None:
@@ -243,13 +271,13 @@ def _stage(folder: Path) -> str:
 
 
 def _remedy(folder: Path) -> str:
-    stage = f"{_stage(folder)}@{folder.parent.name}"
+    stage = rounds.dvc_stage(_stage(folder), folder.parent.name)
     return f"make it again with `dvc repro --force --single-item {stage}`"
 
 
 def _shard_remedy(shard: Path) -> str:
-    if _stage(shard.parent) != "collect":
+    round_ = shard.parent.parent.name
+    if _stage(shard.parent) != "collect" or rounds.number(round_) > 1:  # it may be another round's
         return _remedy(shard.parent)
     number = int(shard.name.removeprefix("shard-").split(".")[0])
-    task = shard.parent.parent.name
-    return f"make it again with `python -m pipelines.collect {task} --shard {number}`"
+    return f"make it again with `python -m pipelines.collect {round_} --shard {number}`"

@@ -52,9 +52,20 @@ class Generation:
         return -np.inf if self.validation is None else float(self.validation.real.returns.mean())
 
 
+def fooled(before: Validation, now: Validation) -> bool:
+    """Whether the dream's mean has risen while the real one fell.
+
+    Both are of the same seeds: the mean of the differences has to be 1.6 standard errors under 0.
+    """
+    change = (now.real.returns - before.real.returns).flatten()
+    error = change.std(ddof=1) / np.sqrt(len(change)) if len(change) > 1 else np.inf
+    risen = now.dream.returns.mean() > before.dream.returns.mean()
+    return bool(risen and change.mean() < -1.645 * error)
+
+
 def evolve(
-    arena: Arena,
-    validate: Callable[[Controllers], Validation],
+    arenas: Callable[[int], Arena],
+    validate: Callable[[Controllers], Validation] | None,
     sizes: ControllerSizes,
     config: ControllerConfig,
     seed: int,
@@ -62,12 +73,13 @@ def evolve(
     start: Controllers | None = None,
     journal: Journal | None = None,
 ) -> Iterator[Generation]:
-    """Evolves C in an arena, a generation at a time.
+    """Evolves C, a generation at a time.
 
     Each generation plays on seeds of its own, the same for all its candidates. The mean is tried
-    by `validate` every few generations and after the last.
+    by `validate`, if there is such a thing, every few generations and after the last.
 
     Args:
+        arenas: where a generation plays; the first one is 1.
         centre: the search goes on in coordinates where features are zero here (F,).
         start: one controller, which the search begins from; otherwise it begins from zeros.
         journal: of this very search; generations that it holds are not played again, and yet all
@@ -87,14 +99,16 @@ def evolve(
         candidates = strategy.ask()
         if record is None:
             seeds = generation_seeds(config.episodes_at(number), seed, number)
-            raced = race(arena, _controllers(sizes, candidates, centre), seeds, config.racing)
+            raced = race(
+                arenas(number), _controllers(sizes, candidates, centre), seeds, config.racing
+            )
         else:
             raced, judged, at = from_record(record)
         strategy.tell(candidates, raced.fitness)
         mean = _controllers(sizes, strategy.mean[None], centre)
         if record is None:
             due = number % config.validate_every == 0 or number == config.generations
-            judged, at = [*validate(mean)] if due else None, time.time()
+            judged, at = [*validate(mean)] if validate and due else None, time.time()
             if journal is not None:
                 journal.append(to_record(raced, judged, at))
         yield Generation(

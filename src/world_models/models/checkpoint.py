@@ -15,6 +15,7 @@ from world_models.files import made_whole
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.models.vae import VAE, VAESizes
+from world_models.rounds import dvc_stage
 
 LAYOUT = 2
 """What the tensors mean; 1 had M's mixture with its Gaussians after z's dimensions."""
@@ -83,7 +84,8 @@ def _check_size(path: Path, what: str, size: int, expected: int) -> None:
 
 
 def _remedy(path: Path) -> str:
-    return f"make it again with `dvc repro --force --single-item {path.stem}@{path.parent.name}`"
+    stage = dvc_stage(path.stem, path.parent.name)
+    return f"make it again with `dvc repro --force --single-item {stage}`"
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], sizes: Any) -> None:

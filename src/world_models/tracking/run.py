@@ -137,7 +137,9 @@ def stage_run(
         run_id = _continued(client, id_file)
         if not run_id:
             group = experiment_id(client, artifact_root, experiment)
-            name = all_tags.get("dvc.stage", f"{stage}@{task}")  # vae@carracing in both
+            name = all_tags.get(
+                "dvc.stage", f"{stage}@{all_tags.get('round', task)}"
+            )  # vae@carracing in both
             run_id = _created(client, group, name, all_tags)
             _remember(run_id, id_file)
         run.client, run.run_id = client, run_id

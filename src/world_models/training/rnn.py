@@ -127,7 +127,9 @@ class SequenceData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Sequences]:
         """Endless pieces of shuffled episodes."""
-        batches = self._batches(self.train_episodes, self.seed, batches_seen(self))
+        config = self.config
+        newest = round(config.newest_share * config.lanes), config.newest_episodes
+        batches = self._batches(self.train_episodes, self.seed, batches_seen(self), newest)
         return DataLoader(batches, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[Sequences]:
@@ -135,9 +137,15 @@ class SequenceData(pl.LightningDataModule):
         batches = self._batches(self.validation_episodes, self.seed + 1)
         return DataLoader(_First(batches, VALIDATION_BATCHES), batch_size=None)
 
-    def _batches(self, episodes: list[EpisodeAt], seed: int, seen: int = 0) -> SequenceBatches:
+    def _batches(
+        self,
+        episodes: list[EpisodeAt],
+        seed: int,
+        seen: int = 0,
+        newest: tuple[int, int] = (0, 1),
+    ) -> SequenceBatches:
         config = self.config
-        return SequenceBatches(self.store, episodes, config.lanes, config.steps, seed, seen)
+        return SequenceBatches(self.store, episodes, config.lanes, config.steps, seed, seen, newest)
 
 
 class _First(IterableDataset[Sequences]):

@@ -1,5 +1,6 @@
 """The dream: M alone, playing the game to itself."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,8 @@ class DreamWorld(World):
     """M's hallucination of a game (paper, section 4): z' drawn from its mixture at temperature tau.
 
     An episode begins at the latent of a stored first frame, with M's state at zero. It terminates
-    where the done head says so (its logit is over 0), and is truncated at the task's time limit.
+    where the done head holds that for likely (its logit is over 0, as in the authors' code), or by
+    the chance that it gives, and is truncated at the task's time limit.
     The reward is M's expectation of it, or, without a reward head, 1 for each step.
     """
 
@@ -34,6 +36,7 @@ class DreamWorld(World):
         cell: bool,
         vae: VAE | None = None,
         autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
+        done_weight: float | None = None,
     ) -> None:
         """Opens a dream.
 
@@ -42,9 +45,13 @@ class DreamWorld(World):
             temperature: tau > 0; 1 draws from the mixture as it was learned.
             vae: draws the frames of `render`; without it there are none.
             autoreset_mode: Gymnasium's; what happens to lanes that have finished.
+            done_weight: how much more than others M's training weighed steps that end an episode.
+                With it, an episode ends by the chance that the done head gives, corrected for that
+                weight, which multiplies its odds; None: as soon as its logit is over 0.
         """
         super().__init__(task, rnn, count, cell)
         self.starts, self.temperature, self.vae = starts.to(self.device), temperature, vae
+        self.done_weight = done_weight
         self.unbroken = self.device.type != "cpu"
         self.render_mode = None if vae is None else "rgb_array"
         self.autoreset_mode = autoreset_mode
@@ -100,8 +107,16 @@ class DreamWorld(World):
         latent = sample(mixture, self.noise.uniform(lanes, size), self.noise.normal(lanes, size))
         ones = torch.ones(len(lanes), device=self.device)
         reward = ones if prediction.reward is None else prediction.reward
-        logit = -ones if prediction.done_logit is None else prediction.done_logit
-        return Outcome(latent, reward, logit > 0, steps >= self.task.time_limit)
+        done = self._ends(lanes, prediction.done_logit)
+        return Outcome(latent, reward, done, steps >= self.task.time_limit)
+
+    def _ends(self, lanes: Tensor, logit: Tensor | None) -> Tensor:
+        if logit is None:
+            return torch.zeros(len(lanes), dtype=torch.bool, device=self.device)
+        if self.done_weight is None:
+            return logit > 0
+        chance = (logit - math.log(self.done_weight)).sigmoid()
+        return self.noise.uniform(lanes, 1).flatten() < chance
 
     @torch.inference_mode()
     def render(self) -> tuple[np.ndarray, ...] | None:

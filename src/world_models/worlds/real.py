@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from world_models.models.mdn import negative_log_likelihood
 from world_models.models.mdnrnn import MDNRNN, State
 from world_models.models.vae import VAE, sample_latent, to_images
 from world_models.task import FRAME_SIZE, Task
@@ -29,16 +30,20 @@ class RealWorld(World):
         cell: bool,
         sampled: bool = True,
         patience: int = 0,
+        curiosity: float = 0,
     ) -> None:
         """Opens the game.
 
         Args:
             sampled: z is drawn from V's posterior (the paper), or else is its mean.
             patience: n > 0 cuts an episode off after n steps without a reward over 0.
+            curiosity: weight in the reward of how badly M has predicted the frame that came: the
+                NLL of its z, in nats a number (paper, section 5, where it is over 0).
         """
         super().__init__(task, rnn, lanes.count, cell)
         self.render_mode = "rgb_array"
         self.lanes, self.vae, self.sampled, self.patience = lanes, vae, sampled, patience
+        self.curiosity = curiosity
         self.frames = np.zeros((lanes.count, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
         self._last_reward = torch.zeros(lanes.count, dtype=torch.int64, device=self.device)
 
@@ -66,7 +71,12 @@ class RealWorld(World):
         reward, terminated, truncated = (torch.from_numpy(r).to(self.device) for r in results)
         self._last_reward[lanes] = torch.where(reward > 0, steps, self._last_reward[lanes])
         given_up = (steps - self._last_reward[lanes] >= self.patience) & (self.patience > 0)
-        return Outcome(self._encode(lanes, frames), reward, terminated, truncated | given_up)
+        latent = self._encode(lanes, frames)
+        if self.curiosity:
+            mixture = self.rnn.predict(state.hidden).mixture
+            surprise = negative_log_likelihood(mixture, latent).mean(-1)
+            reward = reward + self.curiosity * surprise
+        return Outcome(latent, reward, terminated, truncated | given_up)
 
     def _encode(self, lanes: Tensor, frames: np.ndarray) -> Tensor:
         images = to_images(torch.from_numpy(frames).to(self.device))
