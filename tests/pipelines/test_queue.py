@@ -14,6 +14,7 @@ SIGMAS = {"careful": "0.05", "bold": "0.5"}
 MEET = """
 def meet(stage):
     import os, time
+    from pathlib import Path
     (met := Path({folder!r})).mkdir(exist_ok=True)
     (met / os.environ["DVC_EXP_NAME"]).touch()
     deadline = time.monotonic() + 60
