@@ -50,8 +50,7 @@ class Ground:
 
     def game(self, lanes: int, patience: int = 0, curiosity: float = 0) -> RealWorld:
         """The game through V and M."""
-        rewarded = patience, curiosity
-        return real_world(self.task, lanes, self.config, self.vae, self.rnn, *rewarded)
+        return real_world(self.task, lanes, self.config, self.vae, self.rnn, patience, curiosity)
 
     @property
     def device(self) -> torch.device:
@@ -160,7 +159,6 @@ def real_world(
     threads = 1 if vae.device.type == "cpu" else None
     with ExitStack() as opened:
         games = opened.enter_context(closing(open_lanes(task, lanes, config.simulator, threads)))
-        rewarded = patience, curiosity
-        world = RealWorld(task, games, vae, rnn, config.cell, config.sampled, *rewarded)
+        world = RealWorld(task, games, vae, rnn, config.cell, config.sampled, patience, curiosity)
         opened.pop_all()  # the world closes them
     return world

@@ -3,7 +3,7 @@
 from pipelines.stage import Stage
 from world_models.data.store import EpisodeStore
 from world_models.errors import StoreError
-from world_models.rounds import dvc_stage
+from world_models.rounds import remedy
 
 
 def open_latents(stage: Stage, size: int) -> EpisodeStore:
@@ -12,7 +12,7 @@ def open_latents(stage: Stage, size: int) -> EpisodeStore:
     found = store.read_frames(store.episodes()[0], "mu", 0, 1).shape[1]
     if found != size:
         raise StoreError(
-            f"{stage.latents}: holds latents of {found}, V makes them of {size}; make it again "
-            f"with `dvc repro --force --single-item {dvc_stage('encode', stage.params.round)}`"
+            f"{stage.latents}: holds latents of {found}, V makes them of {size}; "
+            + remedy("encode", stage.params.round)
         )
     return store

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from world_models.errors import ConfigError, StoreError, WorldModelsError
 from world_models.execution import die_with, leave_nothing_behind
 from world_models.files import made_whole
 from world_models.models.agent import AgentFiles
-from world_models.rounds import dvc_stage
+from world_models.rounds import remedy
 from world_models.task import Task
 from world_models.tasks import get_task
 from world_models.tracking.run import StageRun, stage_run
@@ -53,7 +54,7 @@ class Stage:
     folder: str = ""
     """Of C and its reports among the task's; empty for the task's agent."""
 
-    @property
+    @cached_property
     def before(self) -> "Stage":
         """The same stage of the round that this one goes on from: its files are there.
 
@@ -108,9 +109,8 @@ class Stage:
         try:
             return float(json.loads(self.report(name).read_text())[figure])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            stage = dvc_stage(Path(name).stem, self.params.round)
-            remedy = f"make it again with `dvc repro --force --single-item {stage}`"
-            raise StoreError(f"{self.report(name)}: holds no {figure}; {remedy}") from error
+            again = remedy(Path(name).stem, self.params.round)
+            raise StoreError(f"{self.report(name)}: holds no {figure}; {again}") from error
 
     def goes_on(self, done: int, total: int, unit: str) -> None:
         """Says how much of the work was done before, if any was."""

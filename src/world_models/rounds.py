@@ -16,3 +16,8 @@ def number(round_: str) -> int:
 def dvc_stage(stage: str, round_: str) -> str:
     """What DVC calls a stage of a round: `vae@takecover`, `vae-again@takecover-2`."""
     return f"{stage}@{round_}" if number(round_) == 1 else f"{stage}-again@{round_}"
+
+
+def remedy(stage: str, round_: str) -> str:
+    """What to do where a result of that stage is missing, damaged or of another kind."""
+    return f"make it again with `dvc repro --force --single-item {dvc_stage(stage, round_)}`"

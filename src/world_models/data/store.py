@@ -271,8 +271,7 @@ def _stage(folder: Path) -> str:
 
 
 def _remedy(folder: Path) -> str:
-    stage = rounds.dvc_stage(_stage(folder), folder.parent.name)
-    return f"make it again with `dvc repro --force --single-item {stage}`"
+    return rounds.remedy(_stage(folder), folder.parent.name)
 
 
 def _shard_remedy(shard: Path) -> str:

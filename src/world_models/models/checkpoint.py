@@ -15,7 +15,7 @@ from world_models.files import made_whole
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
 from world_models.models.vae import VAE, VAESizes
-from world_models.rounds import dvc_stage
+from world_models.rounds import remedy
 
 LAYOUT = 2
 """What the tensors mean; 1 had M's mixture with its Gaussians after z's dimensions."""
@@ -84,8 +84,7 @@ def _check_size(path: Path, what: str, size: int, expected: int) -> None:
 
 
 def _remedy(path: Path) -> str:
-    stage = dvc_stage(path.stem, path.parent.name)
-    return f"make it again with `dvc repro --force --single-item {stage}`"
+    return remedy(path.stem, path.parent.name)
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], sizes: Any) -> None:
