@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from world_models.collecting import Origin, collect, shard_jobs
+from world_models.collecting.shards import Origin, collect, shard_jobs
 from world_models.config import (
     CollectConfig,
     EncodeConfig,

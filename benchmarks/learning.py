@@ -15,7 +15,7 @@ from benchmarks import fixtures
 from benchmarks.measure import Effort, Measured, Row, Work, compare, quickest
 from benchmarks.networks import best_precision, networks
 from benchmarks.worlds import LANES, bare_envpool
-from world_models.collecting import Origin, collect, shard_jobs
+from world_models.collecting.shards import Origin, collect, shard_jobs
 from world_models.config import CollectConfig, EncodeConfig, Precision, RNNConfig, VAEConfig
 from world_models.encoding import encode
 from world_models.models.mdn import negative_log_likelihood

@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pipelines.stage import Stage, main
-from world_models.collecting import Origin, ShardJob, collect, make_shard, shard_jobs
+from world_models.collecting.shards import Origin, ShardJob, collect, make_shard, shard_jobs
 from world_models.config import CollectConfig
 from world_models.data.store import (
     EpisodeAt,

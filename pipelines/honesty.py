@@ -7,7 +7,7 @@ import numpy as np
 from pipelines.latents import open_latents
 from pipelines.stage import Stage, main
 from pipelines.worlds import open_dreams
-from world_models.collecting import policy_of
+from world_models.collecting.players import random_policy
 from world_models.config import CollectConfig, DreamConfig
 from world_models.data.store import EpisodeStore
 from world_models.execution import best_device
@@ -25,8 +25,7 @@ def run(stage: Stage) -> None:
     """Reports how long the collecting policy and doing nothing last, and what they earn."""
     config, collecting = stage.section(DreamConfig), stage.section(CollectConfig)
     seeds = VALIDATE[: config.honesty_episodes]
-    drawn = [policy_of(stage.task, collecting, stage.params.seed, seed) for seed in seeds]
-    policies = [policy for _, policy in drawn]
+    policies = [random_policy(stage.task, collecting, stage.params.seed, seed) for seed in seeds]
     vae = load_vae(stage.model("vae")).to(best_device())
     size = vae.sizes.latent_size
     rnn = load_rnn(stage.model("rnn"), size, stage.task.action_size).to(best_device())

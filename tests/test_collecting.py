@@ -16,16 +16,10 @@ from tests.counting import (
     read_frame,
     reward_of,
 )
-from world_models.collecting import (
-    Disturbed,
-    Held,
-    Origin,
-    Playing,
-    collect,
-    make_shard,
-    policy_of,
-    shard_jobs,
-)
+from world_models.collecting.agents import Disturbance, Neighbourhood, Playing
+from world_models.collecting.players import players, random_policy
+from world_models.collecting.policies import Held
+from world_models.collecting.shards import Origin, collect, make_shard, shard_jobs
 from world_models.data.datasets import SequenceBatches, episode_sequence
 from world_models.data.store import EpisodeStore
 from world_models.encoding import encode
@@ -68,7 +62,7 @@ def collected(counting, tmp_path):
 
 
 def policy_actions(seed, count):
-    _, policy = policy_of(get_task("counting"), a_config(), 1, seed)
+    policy = random_policy(get_task("counting"), a_config(), 1, seed)
     return [float(np.float32(policy.act(None)[0])) for _ in range(count)]
 
 
@@ -209,7 +203,7 @@ def test_a_policy_is_drawn_from_its_seeds_alone(kind):
     frame = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
 
     def actions(seed, episode):
-        _, policy = policy_of(task, config, seed, episode)
+        policy = random_policy(task, config, seed, episode)
         return np.stack([policy.act(frame) for _ in range(6)])
 
     first = actions(1, 5)
@@ -240,7 +234,7 @@ def test_an_episodes_longest_hold_is_drawn_between_its_bounds():
 
 
 def test_brownian_actions_drift_by_small_steps_within_their_bounds():
-    _, policy = policy_of(get_task("carracing"), a_config(policy="brownian"), 1, 1)
+    policy = random_policy(get_task("carracing"), a_config(policy="brownian"), 1, 1)
     actions = np.stack([policy.act(np.zeros(0)) for _ in range(2000)])
     steps = np.diff(actions, axis=0)
     assert np.abs(actions).max() == 1
@@ -251,64 +245,73 @@ def test_random_networks_act_and_stay_finite():
     task, config = get_task("carracing"), a_config(policy="random-network")
     frames = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), np.uint8)
     for episode in range(8):
-        _, policy = policy_of(task, config, 1, episode)
+        policy = random_policy(task, config, 1, episode)
         actions = np.stack([policy.act(frame) for frame in frames])
         assert np.isfinite(actions).all()
-        assert np.isfinite(policy.state.hidden.numpy()).all()
+        assert np.isfinite(policy.playing.state.hidden.numpy()).all()
         assert np.abs(actions).max() > 0
 
 
-def an_agent():
+def an_agent(controllers=1):
     """Random V, M and C of the counting game; C sees M's cell state, and z's mean."""
     torch.manual_seed(0)
     sizes = ControllerSizes(4 + 2 * 8, 1, bias=True, cell=True, sampled=False)
     rnn = MDNRNN(MDNRNNSizes(4, 1, 8, 2, True, True, True)).eval().requires_grad_(False)
     vae = VAE(VAESizes(4)).eval().requires_grad_(False)
-    return Agent(vae, rnn, Controllers(sizes, torch.randn(1, sizes.parameter_count)))
+    return Agent(vae, rnn, Controllers(sizes, torch.randn(controllers, sizes.parameter_count)))
 
 
-def test_an_agent_plays_as_it_does_in_the_real_world(counting):
-    agent, task = an_agent(), get_task("counting")
+def test_agents_play_as_they_do_in_the_real_world(counting):
+    """Three lanes, of which one ends before the others."""
+    agent, task, seeds = an_agent(3), get_task("counting"), [4, 5, 1]
     playing = Playing(task, agent, torch.Generator())
-    lanes = GymnasiumLanes(task, 1)
+    lanes = GymnasiumLanes(task, 3)
     with closing(RealWorld(task, lanes, agent.vae, agent.rnn, cell=True, sampled=False)) as world:
-        world.begin([5])
-        for _ in range(TIME_LIMIT):
+        world.begin(seeds)
+        for step in range(TIME_LIMIT):
+            left = np.flatnonzero([expected_length(seed) > step for seed in seeds])
             expected = agent.controller.act(world.features())
-            assert playing.act(world.frames[0]) == pytest.approx(expected[0].numpy(), abs=1e-5)
+            actions = playing.act(left, world.frames[left])
+            assert actions == pytest.approx(expected[left].numpy(), abs=1e-5)
             world.advance(expected)
 
 
 def test_some_episodes_are_the_agents_the_others_its_disturbed_neighbours(counting):
     config = a_config(policy="agent", as_is=0.25, spread=0.1, random_share=0.5)
     task, agent = get_task("counting"), an_agent()
-    drawn = [policy_of(task, config, 1, episode, agent) for episode in range(200)]
-    names = [name for name, _ in drawn]
-    assert set(names) == {"agent", "neighbour"}
-    assert names.count("agent") == pytest.approx(50, abs=20)
-    assert all(policy.agent is agent for name, policy in drawn if name == "agent")
-    neighbours = [policy.policy.agent for name, policy in drawn if name == "neighbour"]
-    found = torch.cat([one.controller.parameters for one in neighbours])
-    assert (found - agent.controller.parameters).std() == pytest.approx(0.1, rel=0.1)
+    cast = players(task, config, 1, range(200), agent)
+    assert isinstance(cast, Neighbourhood)
+    own = [name == "agent" for name in cast.names]
+    assert sum(own) == pytest.approx(50, abs=20)
+    away = cast.playing.agent.controller.parameters - agent.controller.parameters
+    assert (away[own] == 0).all()
+    assert away[~torch.tensor(own)].std() == pytest.approx(0.1, rel=0.1)
+    again = players(task, config, 1, range(100, 101), agent)
+    parameters = again.playing.agent.controller.parameters
+    torch.testing.assert_close(parameters[0], cast.playing.agent.controller.parameters[100])
+    frames = np.random.default_rng(0).integers(0, 256, (200, 64, 64, 3), np.uint8)
+    both = [players(task, config, 1, range(200), agent) for _ in range(2)]
+    acted = both[0].act(np.arange(200), frames)
+    alone = both[1].playing.act(np.arange(200), frames)
+    assert (acted[own] == alone[own]).all()
+    disturbed = (acted != alone).any(1)
+    assert disturbed.sum() / (200 - sum(own)) == pytest.approx(0.5, abs=0.12)
 
 
 def test_disturbances_come_in_spells_and_take_their_share():
     class Always:
-        def __init__(self, value):
-            self.value = value
-
         def act(self, frame):
-            return self.value
+            return 1
 
-    policy = Disturbed(Always(0), Always(1), 0.3, 10, np.random.default_rng(0))
-    actions = np.array([policy.act(None) for _ in range(20_000)])
+    disturbance = Disturbance(Always(), 0.3, 10, np.random.default_rng(0))
+    actions = np.array([disturbance.over(None, 0) for _ in range(20_000)])
     assert actions.mean() == pytest.approx(0.3, abs=0.03)
     assert (np.diff(actions) != 0).mean() < 0.12  # at the ends of spells alone: 2 x 0.3 x 0.7 / 5.5
 
 
 def test_a_first_round_has_no_agent(counting):
     with pytest.raises(ConfigError, match="policy: agent: a first round has none"):
-        policy_of(get_task("counting"), a_config(policy="agent"), 1, 1)
+        players(get_task("counting"), a_config(policy="agent"), 1, [1], None)
 
 
 def test_a_round_goes_on_from_the_shards_and_seeds_before_it(counting, tmp_path):

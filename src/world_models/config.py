@@ -24,8 +24,8 @@ Count = Annotated[int, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Precision = Literal["32-true", "bf16-mixed"]
-WeightsPrecision = Literal["32-true", "bf16-true"]
+Precision = Literal["auto", "32-true", "bf16-mixed"]
+WeightsPrecision = Literal["auto", "32-true", "bf16-true"]
 Seed = Annotated[int, Field(ge=0, lt=2**31, strict=True)]
 Simulator = Literal["gymnasium", "envpool"]
 
@@ -64,6 +64,7 @@ class VAEConfig(_Section):
     batches: Natural
     batch_size: Count
     learning_rate: Positive
+    learning_rate_decay: Annotated[float, Field(gt=0, le=1)]
     free_nats: Annotated[float, Field(ge=0)]
     precision: Precision
     validate_every: Count

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from world_models.collecting import Policy
+from world_models.collecting.policies import Policy
 from world_models.config import Simulator
 from world_models.task import FRAME_SIZE, Task
 from world_models.worlds.dream import DreamWorld

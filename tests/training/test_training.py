@@ -199,18 +199,25 @@ def test_the_end_of_an_episode_weighs_more(latents, tmp_path):
     assert recall[1] > recall[0]
 
 
-def test_the_learning_rate_decays_to_its_floor(latents):
-    module = RNNTraining(RNN_CONFIG, COUNTING, latent_size=1)
-    (optimizer,), (schedule,) = module.configure_optimizers()
+def learning_rates(module, batches):
+    configured = module.configure_optimizers()
+    optimizer, schedule = configured["optimizer"], configured["lr_scheduler"]
     assert schedule["interval"] == "step"
     rates = []
-    for _ in range(400):
+    for _ in range(batches):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule["scheduler"].step()
+    return rates
+
+
+def test_the_learning_rate_decays_to_its_floor():
+    rates = learning_rates(RNNTraining(RNN_CONFIG, COUNTING, latent_size=1), 400)
     assert rates[:3] == pytest.approx([1e-2, 1e-2 * 0.99, 1e-2 * 0.99**2])
     assert rates[-1] == pytest.approx(1e-3)
     assert rates == sorted(rates, reverse=True)
+    config = changed(VAE_CONFIG, learning_rate_decay=0.9)
+    assert learning_rates(VAETraining(config), 3) == pytest.approx([1e-3, 0.9e-3, 0.81e-3])
 
 
 class Diverging(VAETraining):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 from torch.utils.data import DataLoader, IterableDataset
@@ -17,6 +18,7 @@ from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes, Prediction, State
 from world_models.models.vae import sample_latent
 from world_models.task import Task
 from world_models.training.resume import batches_seen
+from world_models.training.trainer import decaying_adam
 
 VALIDATION_BATCHES = 20
 
@@ -105,16 +107,12 @@ class RNNTraining(pl.LightningModule):
             )
         return losses, prediction, State(state.hidden.detach(), state.cell.detach())
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam; the learning rate decays each batch down to a floor."""
         config = self.config
-        trained = [p for p in self.rnn.parameters() if p.requires_grad]
-        optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
-        floor = config.learning_rate_floor / config.learning_rate
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda batch: max(config.learning_rate_decay**batch, floor)
+        return decaying_adam(
+            self.rnn, config.learning_rate, config.learning_rate_decay, config.learning_rate_floor
         )
-        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
 class SequenceData(pl.LightningDataModule):

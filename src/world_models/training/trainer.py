@@ -12,10 +12,11 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 
 from world_models.config import Precision
 from world_models.errors import DivergedError
-from world_models.models.precision import require
+from world_models.models.precision import training_precision
 from world_models.progress import Progress
 from world_models.training.resume import KeepState, WholeFiles, batches_kept
 
@@ -126,7 +127,7 @@ def fit(
         DivergedError: the loss is not finite any more; the checkpoint before that is kept.
         KeyboardInterrupt: on Ctrl-C.
     """
-    require(precision)
+    precision = training_precision(precision)
     _quieten()
     kept = state / "last.ckpt"
     done = batches_kept(kept)
@@ -160,6 +161,26 @@ def fit(
         signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt from None
     return keep.metrics
+
+
+def decaying_adam(
+    module: torch.nn.Module,
+    learning_rate: float,
+    decay: float,
+    floor: float = 0.0,
+    fused: bool = False,
+) -> OptimizerLRSchedulerConfig:
+    """Adam, whose learning rate is multiplied by `decay` after each batch, down to a floor.
+
+    Args:
+        fused: torch's quicker one, whose gradients Lightning does not clip in mixed precision.
+    """
+    trained = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=learning_rate, fused=fused)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda batch: max(decay**batch, floor / learning_rate)
+    )
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def _quieten() -> None:

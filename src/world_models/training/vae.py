@@ -1,7 +1,7 @@
 """V as a LightningModule, and its frames as a LightningDataModule."""
 
 import pytorch_lightning as pl
-import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -16,6 +16,7 @@ from world_models.models.vae import (
     to_images,
 )
 from world_models.training.resume import batches_seen
+from world_models.training.trainer import decaying_adam
 
 
 class VAETraining(pl.LightningModule):
@@ -48,9 +49,10 @@ class VAETraining(pl.LightningModule):
         self.log_dict({f"{split}/{k}": v for k, v in metrics.items()}, batch_size=len(frames))
         return loss
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam, as in the paper."""
-        return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate, fused=True)
+        config = self.config
+        return decaying_adam(self, config.learning_rate, config.learning_rate_decay, fused=True)
 
 
 class FrameData(pl.LightningDataModule):

@@ -1,0 +1,1 @@
+"""Making the data set: random policies and agents, and their episodes into the store."""
