@@ -6,8 +6,8 @@ from functools import partial
 from itertools import chain
 
 import numpy as np
-import torch
 
+from pipelines.film import watch
 from pipelines.latents import open_latents
 from pipelines.stage import Stage, main
 from pipelines.worlds import Dreams, open_dreams
@@ -25,12 +25,10 @@ from world_models.evaluation import (
 from world_models.evolution.fitness import Arena
 from world_models.journal import Journal
 from world_models.models.agent import Agent
-from world_models.models.vae import to_frames
 from world_models.pictures import beside, save_video
 from world_models.progress import Progress
 from world_models.seeds import TEST
 from world_models.worlds.pixels import open_lanes
-from world_models.worlds.real import RealWorld
 from world_models.worlds.world import World
 
 
@@ -134,19 +132,6 @@ def film(stage: Stage, agent: Agent, dream: World, seed: int, steps: int) -> Non
         real = real_world(stage.task, lanes, agent)
         save_video(stage.report("agent.mp4"), frames())
     stage.run.log_artifact(stage.report("agent.mp4"))
-
-
-@torch.inference_mode()
-def watch(world: World, agent: Agent, seed: int, steps: int) -> Iterator[list[np.ndarray]]:
-    """What a world of one lane shows, step by step; the last picture stays."""
-    world.begin([seed])
-    for _ in range(steps):
-        features, shown = world.features(), list(world.render() or ())
-        if isinstance(world, RealWorld):
-            latent = features[:, : agent.vae.sizes.latent_size]
-            shown.append(to_frames(agent.vae.decode(latent))[0].numpy(force=True))
-        yield shown
-        world.advance(agent.controller.act(features))
 
 
 if __name__ == "__main__":

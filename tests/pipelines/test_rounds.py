@@ -1,7 +1,9 @@
 """Rounds after the first: stages of their own, which go on from those of the round before."""
 
+import csv
 import json
 
+import imageio.v2 as imageio
 import pytest
 import torch
 from mlflow import MlflowClient
@@ -12,7 +14,7 @@ from world_models.data.store import EpisodeStore
 from world_models.errors import StoreError
 from world_models.models.checkpoint import load_controllers, load_rnn
 
-STAGES = ("collect", "vae", "encode", "rnn", "controller", "evaluate", "pipeline")
+STAGES = ("collect", "vae", "encode", "rnn", "controller", "evaluate", "pipeline", "loop")
 
 
 def declare(project, number):
@@ -49,7 +51,7 @@ def said(project):
 
 
 def test_a_round_runs_its_own_stages_and_none_of_the_earlier_ones(project, said):
-    assert ran(said) == [f"{stage}-again@pendulum-2" for stage in STAGES]
+    assert sorted(ran(said)) == sorted(f"{stage}-again@pendulum-2" for stage in STAGES)
     declare(project, 3)
     due = json.loads(dvc(project, "status", "--json"))
     assert sorted(due) == sorted(f"{stage}-again@pendulum-3" for stage in STAGES)
@@ -90,6 +92,17 @@ def test_m_and_c_go_on_from_the_round_before(project, said):
     assert torch.cosine_similarity(first, second).item() > 0.4
 
 
+def test_a_round_keeps_the_c_before_it_where_evolution_finds_no_better(project, said):
+    reports = project / "reports" / "pendulum-2"
+    with (reports / "generations.csv").open() as file:
+        tried = {int(row["generation"]): float(row["real_mean"]) for row in csv.DictReader(file)}
+    assert list(tried) == [0, 1, 2]
+    kept = json.loads((reports / "controller.json").read_text())
+    assert (kept["kept_generation"], kept["real_mean"]) == max(
+        tried.items(), key=lambda pair: pair[1]
+    )
+
+
 def test_a_round_has_its_scores_and_its_runs(project, said):
     reports = project / "reports" / "pendulum-2"
     assert {"real", "dream", "random"} <= set(json.loads((reports / "scores.json").read_text()))
@@ -100,6 +113,20 @@ def test_a_round_has_its_scores_and_its_runs(project, said):
     assert {run.info.run_name for run in of_round} == {f"{s}-again@pendulum-2" for s in STAGES}
     versions = client.search_model_versions("name = 'world-models-pendulum'")
     assert {version.tags["round"] for version in versions} == {"pendulum", "pendulum-2"}
+
+
+def test_a_round_is_held_beside_those_before_it(project, said):
+    reports = project / "reports"
+    with (reports / "pendulum-2" / "loop.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["round"] for row in rows] == ["pendulum", "pendulum-2"]
+    for row in rows:
+        scores = json.loads((reports / row["round"] / "scores.json").read_text())
+        assert float(row["real_mean"]) == scores["real"]["mean"]
+    film = imageio.get_reader(reports / "pendulum-2" / "loop.mp4")
+    assert film.count_frames() == 20
+    width, height = film.get_meta_data()["size"]
+    assert width > 2 * height  # two games, and a line between them
 
 
 def test_the_temperature_is_that_of_the_trial_that_did_best_in_the_game(project, said):

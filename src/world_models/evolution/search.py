@@ -33,7 +33,7 @@ class Generation:
     """How one generation did."""
 
     number: int
-    """From 1."""
+    """From 1; 0 is what a search begins from, if that has been tried."""
     returns: np.ndarray
     """Mean return of each candidate in the world of the search (population,), as far as it came."""
     sigma: float

@@ -127,9 +127,13 @@ class DreamWorld(World):
 
 
 def first_latents(latents: EpisodeStore, count: int) -> Tensor:
-    """Where dreams begin: mu and log sigma^2 of first frames, at most `count` of them (S, 2, z)."""
+    """Where dreams begin: mu and log sigma^2 of first frames, at most `count` of them (S, 2, z).
+
+    They are of episodes that are spread over the data set, and so over its rounds.
+    """
+    episodes = latents.episodes()
     first = [
         [latents.read_frames(at, name, 0, 1)[0] for name in ("mu", "logvar")]
-        for at in latents.episodes()[:count]
+        for at in episodes[:: -(-len(episodes) // count)]
     ]
     return torch.from_numpy(np.asarray(first))

@@ -1,0 +1,235 @@
+"""Pictures of a dream for docs/dreams.md, from the models and the data set of this project.
+
+`python docs/figures.py` draws TakeCover's of the scale that was run last; `--round` another's.
+"""
+
+import argparse
+import csv
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from world_models.data.datasets import split_episodes
+from world_models.data.store import EpisodeStore
+from world_models.evaluation import agent_to_score, bootstrap_interval
+from world_models.evolution.fitness import score
+from world_models.files import made_whole
+from world_models.models.agent import Agent, AgentFiles
+from world_models.models.mdn import Mixture, negative_log_likelihood
+from world_models.models.vae import to_frames
+from world_models.rounds import task as task_of
+from world_models.seeds import TEST
+from world_models.task import Task
+from world_models.tasks import get_task
+from world_models.worlds.dream import DreamWorld, first_latents
+from world_models.worlds.world import World
+
+PICTURES = Path(__file__).parent / "pictures"
+TEMPERATURES = (0.1, 0.5, 1.0, 1.15, 1.3)
+AT = (1, 10, 20, 40, 80, 160)
+"""Steps of an episode that are pictured."""
+DREAMS = 100
+"""Episodes that a mean is of."""
+APART = 8
+"""Steps between two that are pictured of the data set."""
+
+
+class Shown(NamedTuple):
+    """What there is to draw."""
+
+    task: Task
+    agent: Agent
+    episodes: EpisodeStore
+    latents: EpisodeStore
+    reports: Path
+
+    def dream(self, lanes: int, temperature: float) -> DreamWorld:
+        """One of M's."""
+        starts = first_latents(self.latents, 100)
+        cell = self.agent.controller.sizes.cell
+        return DreamWorld(
+            self.task, self.agent.rnn, starts, lanes, temperature, cell, self.agent.vae
+        )
+
+
+def main() -> None:
+    """Draws all figures."""
+    parser = argparse.ArgumentParser(prog="python docs/figures.py", description=__doc__)
+    parser.add_argument("--round", default="takecover")
+    arguments = parser.parse_args()
+    shown = opened(arguments.round)
+    figures = {
+        "prediction": prediction,
+        "nll": likelihood,
+        "temperature": temperatures,
+        "cheating": cheating,
+    }
+    for name, draw in figures.items():
+        figure = draw(shown)
+        with made_whole(PICTURES / f"dream-{name}.png") as aside:
+            figure.savefig(aside, format="png", dpi=100)
+
+
+def opened(round_: str) -> Shown:
+    """A round's agent and data set."""
+    task, models, data = get_task(task_of(round_)), Path("models", round_), Path("data", round_)
+    files = AgentFiles(*(models / f"{name}.safetensors" for name in AgentFiles._fields))
+    agent = agent_to_score(task, files)
+    stores = EpisodeStore(data / "episodes"), EpisodeStore(data / "latents")
+    return Shown(task, agent, *stores, Path("reports", round_))
+
+
+class Foreseen(NamedTuple):
+    """A held-out episode of T steps, as M goes through it."""
+
+    frames: np.ndarray
+    """(T + 1, 64, 64, 3)"""
+    latent: Tensor
+    """z_0 to z_T (T + 1, z)"""
+    mixture: Mixture
+    """What M holds of z_1 to z_T, from h_1 to h_T: (T, K, z)."""
+
+
+@torch.inference_mode()
+def foreseen(shown: Shown) -> Foreseen:
+    """The longest held-out episode."""
+    at = max(split_episodes(shown.latents)[1], key=lambda episode: episode.length)
+    same = next(one for one in shown.episodes.episodes() if one.seed == at.seed)
+    episode, rnn = shown.latents.read(at), shown.agent.rnn
+    latent = torch.from_numpy(episode.frames["mu"]).float()
+    action = shown.task.to_model(torch.from_numpy(episode.steps["actions"]))
+    begins = torch.arange(at.length)[:, None] == 0
+    hidden, _ = rnn.advance(latent[:-1, None], action[:, None], begins, rnn.initial_state(1))
+    frames = shown.episodes.read(same).frames["frames"]
+    return Foreseen(frames, latent, rnn.predict(hidden[:, 0]).mixture)
+
+
+@torch.inference_mode()
+def prediction(shown: Shown) -> Figure:
+    """Frames beside V's picture of them, and M's of the next beside what came."""
+    seen = foreseen(shown)
+    weights = seen.mixture.logits.softmax(-2)
+    expected = (weights * seen.mixture.mu).sum(-2)
+    steps = [len(expected) // 2 + APART * number for number in range(6)]
+    following = [step + 1 for step in steps]
+    rows = {
+        "frame at t": seen.frames[steps],
+        "V: $z_t$": drawn(shown, seen.latent[steps]),
+        "M: what $h_{t+1}$ expects\nof $z_{t+1}$": drawn(shown, expected[steps]),
+        "V: $z_{t+1}$ as it came": drawn(shown, seen.latent[following]),
+        "frame at t + 1": seen.frames[following],
+    }
+    return strips(rows, [f"t = {step}" for step in steps])
+
+
+def drawn(shown: Shown, latent: Tensor) -> np.ndarray:
+    """V's pictures of latents (N, z): (N, 64, 64, 3)."""
+    frames: np.ndarray = to_frames(shown.agent.vae.decode(latent)).numpy(force=True)
+    return frames
+
+
+def strips(rows: dict[str, Any], columns: Sequence[str]) -> Figure:
+    """Rows of pictures; None leaves a place empty."""
+    figure = Figure(figsize=(1.3 * len(columns) + 1.6, 1.35 * len(rows)), layout="constrained")
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    for row, (name, pictures) in zip(axes, rows.items(), strict=True):
+        for place, picture in zip(row, pictures, strict=True):
+            place.set(xticks=[], yticks=[])
+            if picture is not None:
+                place.imshow(picture)
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+    for place, name in zip(axes[0], columns, strict=True):
+        place.set_title(name, fontsize=9)
+    return figure
+
+
+@torch.inference_mode()
+def likelihood(shown: Shown) -> Figure:
+    """Densities of a well and of a badly foreseen number of z, and the NLL of all of them."""
+    seen = foreseen(shown)
+    nll = negative_log_likelihood(seen.mixture, seen.latent[1:])
+    mean = nll.mean(0).numpy()
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    *two, bars = figure.subplots(1, 3)
+    for axes, size in zip(two, (mean.argmin(), mean.argmax()), strict=True):
+        step = int((nll[:, size] - mean[size]).abs().argmin())  # a usual one
+        density(axes, seen, step, int(size))
+    bars.bar(range(len(mean)), np.sort(mean), width=1)
+    bars.axhline(0, color="black", linewidth=0.8)
+    bars.set(title="mean NLL of each number of z, nats", xlabel="numbers of z, sorted")
+    return figure
+
+
+def density(axes: Axes, seen: Foreseen, step: int, size: int) -> None:
+    """p of one number of z at one step, and the value that came."""
+    mixture = Mixture(*(part[step, :, size : size + 1] for part in seen.mixture))
+    value = seen.latent[step + 1, size : size + 1]
+    reach = 4 * mixture.log_sigma.exp().max().item()
+    grid = torch.linspace(value.item() - reach, value.item() + reach, 2000)
+    wide = Mixture(*(part.expand(-1, len(grid)) for part in mixture))
+    nll = negative_log_likelihood(mixture, value).item()
+    axes.plot(grid, (-negative_log_likelihood(wide, grid)).exp())
+    axes.axhline(1, color="grey", linewidth=0.8, linestyle=":")
+    axes.axvline(value.item(), color="C1", linestyle="--")
+    axes.set(title=f"number {size}: −log p = {nll:.2f}", xlabel="z at t + 1", ylabel="density p")
+    axes.set_ylim(bottom=0)
+
+
+def temperatures(shown: Shown) -> Figure:
+    """One dream at several temperatures, from one start and with the same random numbers."""
+    rows = {}
+    for temperature in TEMPERATURES:
+        with closing(shown.dream(1, temperature)) as dream:
+            shots = watched(dream, shown.agent, TEST[0], AT)
+        lived = survived(shown, temperature)
+        low, high = bootstrap_interval(lived)
+        name = f"τ = {temperature}\nlives {lived.mean():.0f}\n[{low:.0f}, {high:.0f}]"
+        rows[name] = shots
+    return strips(rows, [f"step {step}" for step in AT])
+
+
+def survived(shown: Shown, temperature: float) -> np.ndarray:
+    """Steps that C lives in dreams."""
+    with closing(shown.dream(DREAMS, temperature)) as dream:
+        lengths: np.ndarray = score(dream, shown.agent.controller, TEST[:DREAMS]).lengths[0]
+    return lengths
+
+
+@torch.inference_mode()
+def watched(world: World, agent: Agent, seed: int, at: Sequence[int]) -> list[np.ndarray | None]:
+    """What a world of one lane shows after some of its steps; None once it is over."""
+    world.begin([seed])
+    shots: list[np.ndarray | None] = []
+    for step in range(1, at[-1] + 1):
+        world.advance(agent.controller.act(world.features()))
+        if step in at:
+            shots.append(None if world.finished.all() else (world.render() or (None,))[0])
+    return shots
+
+
+def cheating(shown: Shown) -> Figure:
+    """What evolution's mean reaches in the dream and in the game, by generation."""
+    with (shown.reports / "generations.csv").open() as file:
+        tried = [row for row in csv.DictReader(file) if row["real_mean"]]
+    kept = json.loads((shown.reports / "controller.json").read_text())["kept_generation"]
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    numbers = [int(row["generation"]) for row in tried]
+    for world, words in (("dream", "in its dream"), ("real", "in the game")):
+        axes.plot(numbers, [float(row[f"{world}_mean"]) for row in tried], "o-", label=words)
+    axes.axvline(kept, color="grey", linestyle=":", label="kept")
+    axes.set(xlabel="generation", ylabel="mean return on validation seeds", ylim=(0, None))
+    axes.legend()
+    return figure
+
+
+if __name__ == "__main__":
+    main()
