@@ -8,7 +8,7 @@ import argparse
 import csv
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,21 +20,26 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks import fixtures
-from pipelines.ground import GAMES, controller_sizes, real_world
-from world_models.config import ControllerConfig
+from pipelines.ground import Ground, controller_sizes
+from world_models.config import ControllerConfig, DreamConfig
 from world_models.data.store import EpisodeStore
 from world_models.evolution.centre import feature_mean
 from world_models.evolution.fitness import Arena
 from world_models.evolution.search import Validation, evolve
+from world_models.execution import best_device
 from world_models.files import made_whole
 from world_models.models.checkpoint import load_rnn, load_vae
 from world_models.models.controller import Controllers
+from world_models.models.precision import weights_dtype
 from world_models.seeds import VALIDATE
 from world_models.tasks import get_task
-from world_models.worlds.real import RealWorld
+from world_models.worlds.dream import DreamWorld, first_latents
 
 TASK = get_task("carracing")
 PLAIN = {
+    "generations": 100,
+    "train_in": "real",
+    "real_generations": 0,
     "population": 48,
     "episodes": 2,
     "more_episodes": 0,
@@ -54,6 +59,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "large steps first": {"sigma": 0.15, "sigma_decay": 0.93},
     "racing: 1 track, the better half 2 more": {"episodes": 3, "racing": 1},
     "1 track, in generation 10 3": {"episodes": 1, "more_episodes": 2, "generations": 10},
+    "the dream first, 8 generations": {"train_in": "dream-then-real", "real_generations": 92},
 }
 Row = dict[str, Any]
 JUDGED = VALIDATE[1000:1024]
@@ -64,12 +70,13 @@ def main() -> None:
     """Runs every way with every seed and draws what came of it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.driver", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="searches each way")
+    parser.add_argument("--ways", nargs="*", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--minutes", type=float, default=3, help="of evolution, each search")
     parser.add_argument("--table", type=Path, default=Path("docs/driver.csv"))
     parser.add_argument("--picture", type=Path, default=Path("docs/pictures/driver.png"))
     arguments = parser.parse_args()
     course, rows = Course(), list[Row]()
-    for seed, way in product(range(1, arguments.seeds + 1), WAYS):
+    for seed, way in product(range(1, arguments.seeds + 1), arguments.ways):
         for row in course.searched(way, seed, arguments.minutes):
             rows.append(row)
             print(*row.values(), sep="\t", flush=True)
@@ -81,28 +88,29 @@ class Course:
     """CarRacing through V and M of the last `dvc repro`, as the stage controller has it."""
 
     def __init__(self) -> None:
-        self.config = fixtures.params(TASK.name).section(ControllerConfig)
-        self.vae = load_vae(Path("models/carracing/vae.safetensors"))
-        size = self.vae.sizes.latent_size
-        self.rnn = load_rnn(Path("models/carracing/rnn.safetensors"), size, TASK.action_size)
+        params = fixtures.params(TASK.name)
+        self.config = params.section(ControllerConfig)
+        self.temperature = params.section(DreamConfig).temperature
+        place = best_device(), weights_dtype(self.config.precision)
+        vae = load_vae(Path("models/carracing/vae.safetensors")).to(*place)
+        size = vae.sizes.latent_size
+        file = Path("models/carracing/rnn.safetensors")
+        rnn = load_rnn(file, size, TASK.action_size).to(*place)
         latents = EpisodeStore(Path("data/carracing/latents"))
-        self.sizes = controller_sizes(self.config, self.rnn, TASK)
-        mean = feature_mean(latents, TASK, self.rnn, self.config.cell)
-        self.centre = mean[: self.sizes.feature_size]
+        starts = first_latents(latents, params.section(DreamConfig).starts)
 
-    def arena(self, lanes: int, patience: int) -> Arena:
-        """Games, cut off after `patience` steps without a reward over 0."""
+        def dream(lanes: int, temperature: float | None = None) -> DreamWorld:
+            tau = self.temperature if temperature is None else temperature
+            return DreamWorld(TASK, rnn, starts, lanes, tau, self.config.cell)
 
-        def game(count: int) -> RealWorld:
-            return real_world(TASK, count, self.config, self.vae, self.rnn, patience)
-
-        return Arena(game, lanes, self.vae.device)
+        sizes = controller_sizes(self.config, rnn, TASK)
+        centre = feature_mean(latents, TASK, rnn, self.config.cell)[: sizes.feature_size]
+        self.ground = Ground(TASK, self.config, vae, rnn, sizes, centre, None, dream)
 
     def searched(self, way: str, seed: int, limit: float) -> Iterator[Row]:
         """A search of so many minutes; a row for each generation whose mean has been judged."""
-        config = self.config.model_copy(update={"generations": 100, **PLAIN, **WAYS[way]})
-        lanes = min(config.population * config.episodes, GAMES)
-        frames, judging, start = 0, 0.0, time.perf_counter()
+        config = self.config.model_copy(update=PLAIN | WAYS[way])
+        on, frames, judging, start = self.ground, 0, 0.0, time.perf_counter()
 
         def judge(mean: Controllers) -> Validation:
             nonlocal judging
@@ -111,12 +119,11 @@ class Course:
             judging += time.perf_counter() - begun
             return Validation(played, played)
 
-        with (
-            closing(self.arena(lanes, config.patience)) as arena,
-            closing(self.arena(len(JUDGED), 0)) as judges,
-        ):
-            for generation in evolve(lambda _: arena, judge, self.sizes, config, seed, self.centre):
-                frames += generation.steps
+        with ExitStack() as opened:
+            arenas = on.arenas(opened, config, self.temperature)
+            judges = opened.enter_context(closing(Arena(on.game, len(JUDGED), on.device)))
+            for generation in evolve(arenas, judge, on.sizes, config, seed, on.centre):
+                frames += generation.steps * config.is_real(generation.number)
                 if generation.validation is not None:
                     minutes = (time.perf_counter() - start - judging) / 60
                     yield {

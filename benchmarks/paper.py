@@ -157,11 +157,14 @@ def costs(task: str, params: Params, measured: Params, rates: Rates, data: Data)
     encoded = rates.each("encoding from the store", "the encoder alone")
     played = DREAM_STEPS[task]
     rounds = -(-controller.generations // controller.validate_every)
-    episodes = controller.population * controller.generations * controller.episodes
-    world = rates.game(task) if controller.train_in == "real" else rates.dreamt(task)
+    real = sum(map(controller.is_real, range(1, controller.generations + 1)))
+    steps = controller.population * controller.episodes * played
     validation = rates.game(task).plus(rates.dreamt(task))
-    evolution = world.times(episodes * played).plus(
-        validation.times(rounds * controller.validation_episodes * played)
+    evolution = (
+        rates.game(task)
+        .times(real * steps)
+        .plus(rates.dreamt(task).times((controller.generations - real) * steps))
+        .plus(validation.times(rounds * controller.validation_episodes * played))
     )
     scored = params.section(EvaluateConfig).episodes * played
     return {

@@ -17,14 +17,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from world_models.config import DreamConfig, Params, RNNConfig
 from world_models.data.datasets import split_episodes
 from world_models.data.store import EpisodeStore
-from world_models.evaluation import agent_to_score, bootstrap_interval
+from world_models.evaluation import bootstrap_interval
 from world_models.evolution.fitness import score
 from world_models.files import made_whole
-from world_models.models.agent import Agent, AgentFiles
+from world_models.models.agent import Agent, AgentFiles, load_agent
 from world_models.models.mdn import Mixture, negative_log_likelihood
-from world_models.models.vae import to_frames
+from world_models.models.vae import sample_latent, to_frames
 from world_models.rounds import task as task_of
 from world_models.seeds import TEST
 from world_models.task import Task
@@ -50,13 +51,23 @@ class Shown(NamedTuple):
     episodes: EpisodeStore
     latents: EpisodeStore
     reports: Path
+    starts: Tensor
+    """Of dreams, (S, 2, z)."""
+    done_weight: float | None
+    """Of a dream whose ends are drawn."""
 
     def dream(self, lanes: int, temperature: float) -> DreamWorld:
         """One of M's."""
-        starts = first_latents(self.latents, 100)
-        cell = self.agent.controller.sizes.cell
+        vae, rnn, controller = self.agent.vae, self.agent.rnn, self.agent.controller
         return DreamWorld(
-            self.task, self.agent.rnn, starts, lanes, temperature, cell, self.agent.vae
+            self.task,
+            rnn,
+            self.starts,
+            lanes,
+            temperature,
+            controller.sizes.cell,
+            vae,
+            done_weight=self.done_weight,
         )
 
 
@@ -82,9 +93,20 @@ def opened(round_: str) -> Shown:
     """A round's agent and data set."""
     task, models, data = get_task(task_of(round_)), Path("models", round_), Path("data", round_)
     files = AgentFiles(*(models / f"{name}.safetensors" for name in AgentFiles._fields))
-    agent = agent_to_score(task, files)
-    stores = EpisodeStore(data / "episodes"), EpisodeStore(data / "latents")
-    return Shown(task, agent, *stores, Path("reports", round_))
+    agent = load_agent(files, task.action_size, torch.device("cpu"))
+    latents = EpisodeStore(data / "latents")
+    params = Params(Path("params.yaml"), round_)
+    dream = params.section(DreamConfig)
+    weight = params.section(RNNConfig).done_weight if dream.ends == "drawn" else None
+    return Shown(
+        task,
+        agent,
+        EpisodeStore(data / "episodes"),
+        latents,
+        Path("reports", round_),
+        first_latents(latents, dream.starts),
+        weight,
+    )
 
 
 class Foreseen(NamedTuple):
@@ -104,7 +126,9 @@ def foreseen(shown: Shown) -> Foreseen:
     at = max(split_episodes(shown.latents)[1], key=lambda episode: episode.length)
     same = next(one for one in shown.episodes.episodes() if one.seed == at.seed)
     episode, rnn = shown.latents.read(at), shown.agent.rnn
-    latent = torch.from_numpy(episode.frames["mu"]).float()
+    mu, logvar = (torch.from_numpy(episode.frames[name]).float() for name in ("mu", "logvar"))
+    noise = torch.randn(mu.shape, generator=torch.Generator().manual_seed(0))
+    latent = sample_latent(mu, logvar, noise)  # as M is trained
     action = shown.task.to_model(torch.from_numpy(episode.steps["actions"]))
     begins = torch.arange(at.length)[:, None] == 0
     hidden, _ = rnn.advance(latent[:-1, None], action[:, None], begins, rnn.initial_state(1))
@@ -172,8 +196,7 @@ def density(axes: Axes, seen: Foreseen, step: int, size: int) -> None:
     """p of one number of z at one step, and the value that came."""
     mixture = Mixture(*(part[step, :, size : size + 1] for part in seen.mixture))
     value = seen.latent[step + 1, size : size + 1]
-    reach = 4 * mixture.log_sigma.exp().max().item()
-    grid = torch.linspace(value.item() - reach, value.item() + reach, 2000)
+    grid = around(mixture, value)
     wide = Mixture(*(part.expand(-1, len(grid)) for part in mixture))
     nll = negative_log_likelihood(mixture, value).item()
     axes.plot(grid, (-negative_log_likelihood(wide, grid)).exp())
@@ -181,6 +204,15 @@ def density(axes: Axes, seen: Foreseen, step: int, size: int) -> None:
     axes.axvline(value.item(), color="C1", linestyle="--")
     axes.set(title=f"number {size}: −log p = {nll:.2f}", xlabel="z at t + 1", ylabel="density p")
     axes.set_ylim(bottom=0)
+
+
+def around(mixture: Mixture, value: Tensor) -> Tensor:
+    """Where the Gaussians that count are, and the value that came, (N,)."""
+    counts = mixture.logits.softmax(0) > 0.01
+    mu, reach = mixture.mu[counts], 4 * mixture.log_sigma.exp()[counts]
+    low = torch.minimum((mu - reach).min(), value.min() - 0.1)
+    high = torch.maximum((mu + reach).max(), value.max() + 0.1)
+    return torch.linspace(low.item(), high.item(), 4000)
 
 
 def temperatures(shown: Shown) -> Figure:
@@ -226,7 +258,7 @@ def cheating(shown: Shown) -> Figure:
     for world, words in (("dream", "in its dream"), ("real", "in the game")):
         axes.plot(numbers, [float(row[f"{world}_mean"]) for row in tried], "o-", label=words)
     axes.axvline(kept, color="grey", linestyle=":", label="kept")
-    axes.set(xlabel="generation", ylabel="mean return on validation seeds", ylim=(0, None))
+    axes.set(xlabel="generation", ylabel="mean return on validation seeds")
     axes.legend()
     return figure
 

@@ -1,7 +1,6 @@
 """Stage controller: evolves C in the task's world, and keeps what is best in the real one."""
 
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 
@@ -10,15 +9,15 @@ from pipelines.stage import Stage, main
 from pipelines.trials import chosen_temperature
 from world_models.evolution.search import (
     Generation,
-    Validation,
+    as_it_came,
     evolve,
     fooled,
     validation_seeds,
 )
 from world_models.journal import Journal
 from world_models.models.checkpoint import save_controllers
-from world_models.models.controller import Controllers
 from world_models.progress import Progress
+from world_models.rounds import number
 
 
 def run(stage: Stage) -> None:
@@ -26,7 +25,7 @@ def run(stage: Stage) -> None:
     on = ground(stage)
     config = on.config
     temperature, trials = chosen_temperature(stage, on)
-    seeds = validation_seeds(config.validation_episodes)
+    seeds = validation_seeds(config.validation_episodes, number(stage.params.round))
     history: list[Generation] = []
     journal = Journal(stage.state / "generations.jsonl")
     before = len(journal.records)
@@ -38,7 +37,8 @@ def run(stage: Stage) -> None:
         arenas = on.arenas(opened, config, temperature)
         validate = on.judge(opened, seeds, temperature)
         if on.start is not None:
-            history.append(as_it_came(on.start, validate(on.start), config.sigma))
+            began = Journal(stage.state / "start.jsonl")
+            history.append(as_it_came(on.start, validate, config, began))
             stage.run.log_metrics(row(history[0]), 0, history[0].at)
         found = evolve(
             arenas, validate, on.sizes, config, stage.params.seed, on.centre, on.start, journal
@@ -53,11 +53,6 @@ def run(stage: Stage) -> None:
             if generation.number > before:
                 progress.advance(figures=figures)
     keep(stage, history, {"temperature": temperature} | trials)
-
-
-def as_it_came(start: Controllers, judged: Validation, sigma: float) -> Generation:
-    """Generation 0 of a warm start: evolution need not make anything better of it."""
-    return Generation(0, judged.dream.returns, sigma, 0, start, judged, time.time())
 
 
 def warn_if_fooled(history: list[Generation], now: Generation) -> None:

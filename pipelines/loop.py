@@ -5,13 +5,15 @@ from contextlib import ExitStack, closing
 
 import numpy as np
 
-from pipelines.comparison import Row, measured, write
+from pipelines.comparison import Row, Score, measured, write
 from pipelines.film import watch
 from pipelines.stage import Stage, main
 from world_models.config import EvaluateConfig
+from world_models.errors import StoreError
 from world_models.evaluation import agent_to_score, real_world
 from world_models.pictures import beside, save_video
 from world_models.progress import Progress
+from world_models.rounds import remedy
 from world_models.seeds import TEST
 from world_models.worlds.pixels import open_lanes
 
@@ -19,9 +21,17 @@ from world_models.worlds.pixels import open_lanes
 def run(stage: Stage) -> None:
     """Writes loop.csv, .md and .png of the rounds so far, and a film of the first and the last."""
     rounds = so_far(stage)
-    rows = [Row(one.params.round, measured(one.report("scores.json")), {}) for one in rounds]
+    rows = [Row(one.params.round, scores(one), {}) for one in rounds]
     write(stage, "loop", "round", rows)
     film(stage, [rounds[0], rounds[-1]], stage.section(EvaluateConfig).video_steps)
+
+
+def scores(one: Stage) -> dict[str, Score]:
+    """Of a round; raises StoreError where it has none."""
+    file = one.report("scores.json")
+    if not file.is_file():
+        raise StoreError(f"{file}: missing; {remedy('evaluate', one.params.round)}")
+    return measured(file)
 
 
 def so_far(stage: Stage) -> list[Stage]:

@@ -23,6 +23,7 @@ from world_models.errors import ConfigError, StoreError, WorldModelsError
 from world_models.execution import die_with, leave_nothing_behind
 from world_models.files import made_whole
 from world_models.models.agent import AgentFiles
+from world_models.models.precision import prefers_bfloat16
 from world_models.rounds import remedy
 from world_models.task import Task
 from world_models.tasks import get_task
@@ -222,7 +223,8 @@ def _tags(origin: Lineage) -> dict[str, str]:
         "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
     }
     inputs = {f"input.{path}": md5 for path, md5 in origin.inputs.items()}
-    return {key: value for key, value in of_dvc.items() if value} | inputs
+    auto = {"precision.auto": "bfloat16" if prefers_bfloat16() else "float32"}
+    return {key: value for key, value in of_dvc.items() if value} | inputs | auto
 
 
 def _revision() -> str:

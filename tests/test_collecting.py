@@ -262,15 +262,17 @@ def an_agent(controllers=1):
 
 
 def test_agents_play_as_they_do_in_the_real_world(counting):
-    """Three lanes, of which one ends before the others."""
+    """Three lanes, of which some end before the others; in one, random actions are played."""
     agent, task, seeds = an_agent(3), get_task("counting"), [4, 5, 1]
-    playing = Playing(task, agent, torch.Generator())
+    always = Disturbance(Always(0.5), 1.0, 10, np.random.default_rng(0))
+    playing = Playing(task, agent, [torch.Generator()] * 3, {1: always})
     lanes = GymnasiumLanes(task, 3)
     with closing(RealWorld(task, lanes, agent.vae, agent.rnn, cell=True, sampled=False)) as world:
         world.begin(seeds)
         for step in range(TIME_LIMIT):
             left = np.flatnonzero([expected_length(seed) > step for seed in seeds])
             expected = agent.controller.act(world.features())
+            expected[1] = 0.5
             actions = playing.act(left, world.frames[left])
             assert actions == pytest.approx(expected[left].numpy(), abs=1e-5)
             world.advance(expected)
@@ -290,20 +292,24 @@ def test_some_episodes_are_the_agents_the_others_its_disturbed_neighbours(counti
     parameters = again.playing.agent.controller.parameters
     torch.testing.assert_close(parameters[0], cast.playing.agent.controller.parameters[100])
     frames = np.random.default_rng(0).integers(0, 256, (200, 64, 64, 3), np.uint8)
-    both = [players(task, config, 1, range(200), agent) for _ in range(2)]
-    acted = both[0].act(np.arange(200), frames)
-    alone = both[1].playing.act(np.arange(200), frames)
+    acted = cast.act(np.arange(200), frames)
+    undisturbed = Playing(task, cast.playing.agent, cast.playing.generators)
+    alone = undisturbed.act(np.arange(200), frames)
     assert (acted[own] == alone[own]).all()
     disturbed = (acted != alone).any(1)
     assert disturbed.sum() / (200 - sum(own)) == pytest.approx(0.5, abs=0.12)
 
 
-def test_disturbances_come_in_spells_and_take_their_share():
-    class Always:
-        def act(self, frame):
-            return 1
+class Always:
+    def __init__(self, action):
+        self.action = action
 
-    disturbance = Disturbance(Always(), 0.3, 10, np.random.default_rng(0))
+    def act(self, frame):
+        return self.action
+
+
+def test_disturbances_come_in_spells_and_take_their_share():
+    disturbance = Disturbance(Always(1), 0.3, 10, np.random.default_rng(0))
     actions = np.array([disturbance.over(None, 0) for _ in range(20_000)])
     assert actions.mean() == pytest.approx(0.3, abs=0.03)
     assert (np.diff(actions) != 0).mean() < 0.12  # at the ends of spells alone: 2 x 0.3 x 0.7 / 5.5

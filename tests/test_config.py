@@ -302,7 +302,7 @@ def test_a_round_that_is_wrong_is_refused_in_one_line(changed, name, changes, sa
     [
         ("small.takecover.again.vae", None, "again.vae: Input should be a valid dictionary"),
         ("small.takecover.again.vea", {}, "again.vea: unknown"),
-        ("small.takecover.again.rnn", {"batches": 0}, "rnn.batches: Input should be greater"),
+        ("small.takecover.again.rnn", {"batches": 0}, "again.rnn.batches: Input should be greater"),
         ("small.takecover.again", None, "again"),
     ],
 )

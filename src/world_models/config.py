@@ -254,6 +254,7 @@ class Params:
     def _take(self, path: Path, round_: str, contents: dict[str, Any]) -> None:
         self.path, self.round = path, round_
         self._contents = self._whole = contents
+        self._later = False
         self.scale = self._validated(str, "scale")
         self.seed = self._validated(Seed, "seed")
         self.task, self.after = self._place(round_)
@@ -263,9 +264,10 @@ class Params:
         self._validate_all()
         if AGAIN in self._get(self.scale, self.task) or self.after is not None:
             later = self.changed(self._again())
+            later._later = True
             later._validate_all()
             if self.after is not None:
-                self._contents = later._contents
+                self._contents, self._later = later._contents, True
                 self.seed += 1_000_000 * (number(round_) - 1)  # not the same luck again
         if self.after is None:
             self._refuse_inheritance()
@@ -337,9 +339,15 @@ class Params:
             return TypeAdapter(kind).validate_python(values)
         except ValidationError as error:
             problem = error.errors()[0]
-            key = ".".join([*keys, *map(str, problem["loc"])])
+            key = ".".join(self._place_in_file([*keys, *map(str, problem["loc"])]))
             given = "" if problem["type"] == "missing" else _given(problem["input"])
             raise ConfigError(f"{self.path.name}: {key}: {problem['msg']}{given}") from None
+
+    def _place_in_file(self, keys: list[str]) -> list[str]:
+        """A key, in the block of what later rounds do differently if its value is from there."""
+        if self._later and len(keys) > 3 and keys[3] in self._again().get(keys[2], {}):
+            return [*keys[:2], AGAIN, *keys[2:]]
+        return keys
 
     def _get(self, *keys: str) -> Any:
         value = self._contents

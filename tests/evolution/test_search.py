@@ -141,6 +141,7 @@ def test_each_generation_plays_on_seeds_of_its_own():
     assert not set(first) & set(second)
     assert all(seed in EVOLVE for seed in first + second)
     assert list(validation_seeds(3)) == list(VALIDATE)[:3]
+    assert list(validation_seeds(3, round_=2)) == list(VALIDATE)[3:6]
 
 
 @pytest.mark.parametrize(

@@ -63,14 +63,15 @@ CHANGES_NO_RESULT = {
     *(f"src/world_models/tracking/{name}.py" for name in ("delivery", "registry", "run", "store")),
 }
 M_AND_C = {f"models/{name}" for name in ("agent", "controller", "mdn", "mdnrnn")}
+UNUSED_MODELS = M_AND_C | {f"models/{name}" for name in ("checkpoint", "precision", "vae")}
 ALONG_FOR_THE_RIDE = {
     # Imported by what a stage uses, for another stage's sake.
-    "collect": {"models/mdn"},
+    "collect": {"models/mdn", "models/precision"},
     "vae": {*M_AND_C, "task"},
     "encode": {*M_AND_C, "task"},
-    "pipeline": {*M_AND_C, "models/checkpoint", "models/vae", "task"},
-    "temperature": {*M_AND_C, "models/checkpoint", "models/vae", "task"},
-    "ablation": {"models/agent", "models/mdn", "models/mdnrnn", "models/vae", "task"},
+    "pipeline": {*UNUSED_MODELS, "task"},
+    "temperature": {*UNUSED_MODELS, "task"},
+    "ablation": UNUSED_MODELS - {"models/checkpoint", "models/controller"} | {"task"},
 }
 LOADED_BY_NAME = {
     # Gymnasium imports it when a task asks for it.

@@ -1,10 +1,11 @@
 """Agents that play for the data set, side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from world_models.collecting.policies import Held
 from world_models.config import CollectConfig
@@ -15,38 +16,69 @@ from world_models.models.vae import VAE, VAESizes, sample_latent, to_images
 from world_models.task import Task
 
 
+class Disturbance:
+    """Held random actions that now and then for a while take the place of others."""
+
+    def __init__(self, held: Held, share: float, longest: int, random: np.random.Generator) -> None:
+        """`share` of the spells, 1 to `longest` steps each, are random."""
+        self.held, self.share, self.longest = held, share, longest
+        self.random, self.left, self.disturbs = random, 0, False
+
+    def over(self, frame: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """The action, or the random one where the spell is its."""
+        if self.left == 0:
+            self.left = int(self.random.integers(1, self.longest + 1))
+            self.disturbs = self.random.random() < self.share
+        self.left -= 1
+        drawn = self.held.act(frame)
+        return drawn if self.disturbs else action
+
+
 class Playing:
     """Agents of one V and M, a C for each lane: they see frames, and keep M's state."""
 
-    def __init__(self, task: Task, agent: Agent, generator: torch.Generator) -> None:
-        self.task, self.agent, self.generator = task, agent, generator
-        lanes = len(agent.controller)
-        self.state, self.begins = (
-            agent.rnn.initial_state(lanes),
-            torch.ones(lanes, dtype=torch.bool),
-        )
+    def __init__(
+        self,
+        task: Task,
+        agent: Agent,
+        generators: Sequence[torch.Generator],
+        disturbances: Mapping[int, Disturbance] | None = None,
+    ) -> None:
+        """Each lane draws z, where C wants it drawn, by a generator of its own."""
+        self.task, self.agent, self.generators = task, agent, generators
+        self.disturbances = disturbances or {}
+        self.state = agent.rnn.initial_state(len(generators))
+        self.begins = torch.ones(len(generators), dtype=torch.bool)
 
     @torch.inference_mode()
     def act(self, lanes: np.ndarray, frames: np.ndarray) -> np.ndarray:
-        """Each lane's C on its frame's latent and M's state.
+        """Each lane's C on its frame's latent and M's state, or what takes the place of that.
 
         Lanes (k,) and their frames (k, 64, 64, 3) to actions (k, a) in [-1, 1].
         """
         at = torch.from_numpy(lanes)
-        controllers = self.agent.controller.at(at)
+        controllers, cell = self.agent.controller.at(at), self.agent.controller.sizes.cell
         state = State(*(part[at] for part in self.state))
-        latent, logvar = self.agent.vae.encode(to_images(torch.from_numpy(frames)))
-        if controllers.sizes.sampled:
-            noise = torch.randn(latent.shape, generator=self.generator)
-            latent = sample_latent(latent, logvar, noise)
-        cell = [state.cell] if controllers.sizes.cell else []
-        action = controllers.act(torch.cat([latent, state.hidden, *cell], dim=1))
-        fed = self.task.to_model(action)
+        latent = self._encode(lanes, frames)
+        features = torch.cat([latent, state.hidden, *([state.cell] if cell else [])], dim=1)
+        actions = controllers.act(features).numpy()
+        for i, lane in enumerate(lanes.tolist()):
+            if lane in self.disturbances:
+                actions[i] = self.disturbances[lane].over(frames[i], actions[i])
+        # M is told what is done, whoever wanted it.
+        fed = self.task.to_model(torch.from_numpy(actions))
         following = self.agent.rnn.step(latent, fed, self.begins[at], state)
         for part, moved in zip(self.state, following, strict=True):
             part[at] = moved
         self.begins[at] = False
-        return action.numpy()
+        return actions
+
+    def _encode(self, lanes: np.ndarray, frames: np.ndarray) -> Tensor:
+        mu, logvar = self.agent.vae.encode(to_images(torch.from_numpy(frames)))
+        if not self.agent.controller.sizes.sampled:
+            return mu
+        drawn = [torch.randn(mu.shape[1], generator=self.generators[lane]) for lane in lanes]
+        return sample_latent(mu, logvar, torch.stack(drawn))
 
 
 class RandomNetwork:
@@ -68,29 +100,11 @@ class RandomNetwork:
                 drawn = torch.empty_like(tensor).cauchy_(generator=generator)
                 tensor.copy_(drawn * scale * part)
             rnn.raise_forget_gate()
-        self.playing = Playing(task, Agent(vae, rnn, controller), generator)
+        self.playing = Playing(task, Agent(vae, rnn, controller), [generator])
 
     def act(self, frame: np.ndarray) -> np.ndarray:
         """A frame (64, 64, 3) to an action (a,) in [-1, 1]."""
         return self.playing.act(np.zeros(1, int), frame[None])[0]
-
-
-class Disturbance:
-    """Held random actions that now and then for a while take the place of others."""
-
-    def __init__(self, held: Held, share: float, longest: int, random: np.random.Generator) -> None:
-        """`share` of the spells, 1 to `longest` steps each, are random."""
-        self.held, self.share, self.longest = held, share, longest
-        self.random, self.left, self.disturbs = random, 0, False
-
-    def over(self, frame: np.ndarray, action: np.ndarray) -> np.ndarray:
-        """The action, or the random one where the spell is its."""
-        if self.left == 0:
-            self.left = int(self.random.integers(1, self.longest + 1))
-            self.disturbs = self.random.random() < self.share
-        self.left -= 1
-        drawn = self.held.act(frame)
-        return drawn if self.disturbs else action
 
 
 class Neighbourhood:
@@ -104,7 +118,7 @@ class Neighbourhood:
         agent: Agent,
     ) -> None:
         """Draws each lane's C from its own random numbers."""
-        self._disturbances: dict[int, Disturbance] = {}
+        disturbances: dict[int, Disturbance] = {}
         generators = [torch.Generator().manual_seed(int(r.integers(2**63))) for r in randoms]
         own = agent.controller.parameters
         parameters = own.repeat(len(randoms), 1)
@@ -113,19 +127,16 @@ class Neighbourhood:
                 step = torch.randn(own.shape[1], generator=generators[lane])
                 parameters[lane] += config.spread * step
                 held = Held(task.action_size, random, config.longest_hold)
-                self._disturbances[lane] = Disturbance(
+                disturbances[lane] = Disturbance(
                     held, config.random_share, config.longest_hold[0], random
                 )
         controllers = Controllers(agent.controller.sizes, parameters)
-        self.playing = Playing(task, replace(agent, controller=controllers), generators[0])
+        cast = replace(agent, controller=controllers)
+        self.playing = Playing(task, cast, generators, disturbances)
         self.names = [
-            "neighbour" if lane in self._disturbances else "agent" for lane in range(len(randoms))
+            "neighbour" if lane in disturbances else "agent" for lane in range(len(randoms))
         ]
 
     def act(self, lanes: np.ndarray, frames: np.ndarray) -> np.ndarray:
-        """Lanes (k,) and their frames (k, 64, 64, 3) to actions (k, a) in [-1, 1]."""
-        actions = self.playing.act(lanes, frames)
-        for i, lane in enumerate(lanes.tolist()):
-            if lane in self._disturbances:
-                actions[i] = self._disturbances[lane].over(frames[i], actions[i])
-        return actions
+        """As `Playing` has it."""
+        return self.playing.act(lanes, frames)

@@ -54,7 +54,7 @@ def players(
 def random_policy(task: Task, config: CollectConfig, seed: int, episode: int) -> Policy:
     """The one that plays the episode of this seed in the run with that seed.
 
-    Raises ConfigError for the policy `agent`, which is none.
+    Raises ConfigError for the policy `agent`, which needs one.
     """
     random = np.random.default_rng([seed, episode])
     if config.policy == "brownian":

@@ -13,7 +13,7 @@ from world_models.config import ControllerConfig
 from world_models.evolution.centre import decentre
 from world_models.evolution.fitness import Arena
 from world_models.evolution.journal import from_record, to_record
-from world_models.evolution.racing import race
+from world_models.evolution.racing import Race, race
 from world_models.evolution.strategy import CMAES
 from world_models.journal import Journal
 from world_models.models.controller import Controllers, ControllerSizes
@@ -122,6 +122,27 @@ def evolve(
         )
 
 
+def as_it_came(
+    start: Controllers,
+    validate: Callable[[Controllers], Validation],
+    config: ControllerConfig,
+    journal: Journal,
+) -> Generation:
+    """Generation 0: what a search begins from, which it need not make any better.
+
+    `journal` is of this alone, as for `evolve`.
+    """
+    if journal.records:
+        raced, judged, at = from_record(journal.records[0])
+    else:
+        judged, at = [*validate(start)], time.time()
+        returns = judged[0 if config.is_real(1) else 1].returns.mean(axis=1)
+        raced = Race(returns, returns, 0)
+        journal.append(to_record(raced, judged, at))
+    assert judged is not None
+    return Generation(0, raced.returns, config.sigma, 0, start, Validation(*judged), at)
+
+
 def _first_mean(
     sizes: ControllerSizes, centre: Tensor | None, start: Controllers | None
 ) -> np.ndarray:
@@ -148,6 +169,9 @@ def generation_seeds(episodes: int, seed: int, number: int) -> list[int]:
     return random.integers(EVOLVE.start, EVOLVE.stop, episodes).tolist()
 
 
-def validation_seeds(episodes: int) -> range:
-    """The seeds that the kept controller is selected on."""
-    return VALIDATE[:episodes]
+def validation_seeds(episodes: int, round_: int = 1) -> range:
+    """The seeds that the kept controller is selected on in a round; the first one is 1.
+
+    Each has others: what was lucky on those of one round is judged anew in the next.
+    """
+    return VALIDATE[(round_ - 1) * episodes : round_ * episodes]

@@ -14,9 +14,11 @@ def has_bfloat16() -> bool:
 
 
 def prefers_bfloat16() -> bool:
-    """Whether it is the quicker one: on a GPU, or a processor that multiplies in it."""
+    """Whether it is the quicker one: where a GPU, or else the processor, multiplies in it."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     multiplies = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.cuda.is_available() or (has_bfloat16() and multiplies)
+    return has_bfloat16() and multiplies
 
 
 def training_precision(precision: Precision) -> Literal["32-true", "bf16-mixed"]:

@@ -132,8 +132,9 @@ def first_latents(latents: EpisodeStore, count: int) -> Tensor:
     They are of episodes that are spread over the data set, and so over its rounds.
     """
     episodes = latents.episodes()
+    spread = np.linspace(0, len(episodes) - 1, min(count, len(episodes))).astype(int)
     first = [
-        [latents.read_frames(at, name, 0, 1)[0] for name in ("mu", "logvar")]
-        for at in episodes[:: -(-len(episodes) // count)]
+        [latents.read_frames(episodes[i], name, 0, 1)[0] for name in ("mu", "logvar")]
+        for i in spread
     ]
     return torch.from_numpy(np.asarray(first))
