@@ -1,6 +1,7 @@
-"""Pictures of a dream for docs/dreams.md, from the models and the data set of this project.
+"""Pictures for docs/dreams.md and docs/rounds.md, from what the pipeline made in this folder.
 
-`python docs/figures.py` draws TakeCover's of the scale that was run last; `--round` another's.
+`python docs/figures.py` draws the dream of TakeCover, or of `--round`. `--film pendulum-4` draws
+stills of `reports/pendulum-4/loop.mp4` instead.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import imageio.v2 as imageio
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -26,6 +28,7 @@ from world_models.files import made_whole
 from world_models.models.agent import Agent, AgentFiles, load_agent
 from world_models.models.mdn import Mixture, negative_log_likelihood
 from world_models.models.vae import sample_latent, to_frames
+from world_models.rounds import number
 from world_models.rounds import task as task_of
 from world_models.seeds import TEST
 from world_models.task import Task
@@ -37,6 +40,8 @@ PICTURES = Path(__file__).parent / "pictures"
 TEMPERATURES = (0.1, 0.5, 1.0, 1.15, 1.3)
 AT = (1, 10, 20, 40, 80, 160)
 """Steps of an episode that are pictured."""
+FILMED = 10
+"""Stills of a film."""
 DREAMS = 100
 """Episodes that a mean is of."""
 APART = 8
@@ -75,18 +80,22 @@ def main() -> None:
     """Draws all figures."""
     parser = argparse.ArgumentParser(prog="python docs/figures.py", description=__doc__)
     parser.add_argument("--round", default="takecover")
+    parser.add_argument("--film", metavar="ROUND")
     arguments = parser.parse_args()
+    if arguments.film:
+        save(f"loop-{arguments.film}", stills(arguments.film))
+        return
     shown = opened(arguments.round)
-    figures = {
-        "prediction": prediction,
-        "nll": likelihood,
-        "temperature": temperatures,
-        "cheating": cheating,
-    }
-    for name, draw in figures.items():
-        figure = draw(shown)
-        with made_whole(PICTURES / f"dream-{name}.png") as aside:
-            figure.savefig(aside, format="png", dpi=100)
+    save("dream-prediction", prediction(shown))
+    save("dream-nll", likelihood(shown))
+    save("dream-temperature", temperatures(shown))
+    save("dream-cheating", cheating(shown))
+
+
+def save(name: str, figure: Figure) -> None:
+    """Writes a PNG."""
+    with made_whole(PICTURES / f"{name}.png") as aside:
+        figure.savefig(aside, format="png", dpi=100)
 
 
 def opened(round_: str) -> Shown:
@@ -261,6 +270,19 @@ def cheating(shown: Shown) -> Figure:
     axes.set(xlabel="generation", ylabel="mean return on validation seeds")
     axes.legend()
     return figure
+
+
+def stills(round_: str) -> Figure:
+    """The first round's agent over this one's, in the same episode."""
+    pictures = imageio.mimread(Path("reports", round_, "loop.mp4"), memtest=False)
+    every = len(pictures) // FILMED
+    chosen = pictures[::every][:FILMED]
+    height = chosen[0].shape[0]
+    rows = {
+        "round 1": [picture[:, :height] for picture in chosen],
+        f"round {number(round_)}": [picture[:, -height:] for picture in chosen],
+    }
+    return strips(rows, [f"step {every * place}" for place in range(FILMED)])
 
 
 if __name__ == "__main__":
