@@ -9,6 +9,7 @@ import csv
 import json
 from collections.abc import Sequence
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 
 from world_models.config import DreamConfig, Params, RNNConfig
@@ -40,12 +42,13 @@ PICTURES = Path(__file__).parent / "pictures"
 TEMPERATURES = (0.1, 0.5, 1.0, 1.15, 1.3)
 AT = (1, 10, 20, 40, 80, 160)
 """Steps of an episode that are pictured."""
+COLOURS = 128
 FILMED = 10
 """Stills of a film."""
 DREAMS = 100
 """Episodes that a mean is of."""
-APART = 8
-"""Steps between two that are pictured of the data set."""
+APART = 4
+"""Steps between two that are pictured of the data set, up to an episode's last."""
 
 
 class Shown(NamedTuple):
@@ -93,9 +96,11 @@ def main() -> None:
 
 
 def save(name: str, figure: Figure) -> None:
-    """Writes a PNG."""
+    """Writes a PNG of few colours: pictures are kept in git."""
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=100)
     with made_whole(PICTURES / f"{name}.png") as aside:
-        figure.savefig(aside, format="png", dpi=100)
+        Image.open(drawn).convert("RGB").quantize(COLOURS).save(aside, format="png", optimize=True)
 
 
 def opened(round_: str) -> Shown:
@@ -151,7 +156,7 @@ def prediction(shown: Shown) -> Figure:
     seen = foreseen(shown)
     weights = seen.mixture.logits.softmax(-2)
     expected = (weights * seen.mixture.mu).sum(-2)
-    steps = [len(expected) // 2 + APART * number for number in range(6)]
+    steps = [len(expected) - 1 - APART * number for number in range(5, -1, -1)]
     following = [step + 1 for step in steps]
     rows = {
         "frame at t": seen.frames[steps],
@@ -197,7 +202,7 @@ def likelihood(shown: Shown) -> Figure:
         density(axes, seen, step, int(size))
     bars.bar(range(len(mean)), np.sort(mean), width=1)
     bars.axhline(0, color="black", linewidth=0.8)
-    bars.set(title="mean NLL of each number of z, nats", xlabel="numbers of z, sorted")
+    bars.set(title="mean −log p of each", xlabel="numbers of z, sorted", ylabel="nats")
     return figure
 
 
