@@ -43,17 +43,18 @@ ROWS = [
 
 
 def main() -> None:
-    """Measures the rows whose name holds the text given (all without one)."""
+    """Measures the rows whose path holds one of the texts given (all without one)."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("path", nargs="?", default="", help="only rows whose path holds this text")
+    parser.add_argument("path", nargs="*", help="only rows whose path holds one of these texts")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=5, help="measurements of each row")
     parser.add_argument("--output", type=Path, default=Path("reports/bench.json"))
     arguments = parser.parse_args()
     effort = Effort(arguments.seconds, arguments.rounds)
-    chosen = [row for row in ROWS if arguments.path.lower() in row.path.lower()]
-    if not chosen:
-        sys.exit(f"bench: no row's path holds {arguments.path!r}")
+    asked = arguments.path or [""]
+    if unknown := [text for text in asked if not matching(text)]:
+        sys.exit(f"bench: no row's path holds {unknown[0]!r}")
+    chosen = [row for row in ROWS if any(row in matching(text) for text in asked)]
     print(line("path", "against", "a second", "reference", "ratio", "at least", "precision"))
     measured = []
     for row in chosen:
@@ -62,6 +63,11 @@ def main() -> None:
         print(shown(row, found), flush=True)
         with made_whole(arguments.output) as aside:
             aside.write_text(json.dumps({"machine": machine(), "rows": measured}, indent=2) + "\n")
+
+
+def matching(text: str) -> list[Row]:
+    """Rows whose path holds the text."""
+    return [row for row in ROWS if text.lower() in row.path.lower()]
 
 
 def shown(row: Row, found: Measured) -> str:
@@ -94,7 +100,8 @@ def described(row: Row, found: Measured) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """What it was measured on."""
-    return {
+    gpu = {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
+    return gpu | {
         "processor": platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),

@@ -18,6 +18,7 @@ from world_models.config import (
 )
 from world_models.data.store import EpisodeStore
 from world_models.encoding import encode
+from world_models.execution import best_device
 from world_models.models.checkpoint import feature_size
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.mdnrnn import MDNRNN
@@ -40,7 +41,8 @@ def vae(task: str, precision: WeightsPrecision = "32-true") -> VAE:
     """A fresh V of the task's size."""
     torch.manual_seed(0)
     sizes = VAESizes(params(task).section(VAEConfig).latent_size)
-    return VAE(sizes).eval().requires_grad_(False).to(weights_dtype(precision))
+    made = VAE(sizes).eval().requires_grad_(False)
+    return made.to(best_device(), weights_dtype(precision))
 
 
 @cache
@@ -52,7 +54,7 @@ def rnn(task: str, precision: WeightsPrecision = "32-true") -> MDNRNN:
     made.eval().requires_grad_(False)
     if config.done_head:
         made.heads.bias[-1] = -100
-    return made.to(weights_dtype(precision))
+    return made.to(best_device(), weights_dtype(precision))
 
 
 @cache

@@ -17,7 +17,9 @@ from benchmarks.networks import best_precision, networks
 from benchmarks.worlds import LANES, bare_envpool
 from world_models.collecting.shards import Origin, collect, shard_jobs
 from world_models.config import CollectConfig, EncodeConfig, Precision, RNNConfig, VAEConfig
+from world_models.data.datasets import Sequences
 from world_models.encoding import encode
+from world_models.execution import best_device
 from world_models.models.mdn import negative_log_likelihood
 from world_models.models.precision import has_bfloat16
 from world_models.models.vae import kl_divergence, reconstruction_error, to_images
@@ -83,7 +85,7 @@ def bare(module: torch.nn.Module, loss: Callable[[], Tensor], precision: Precisi
     optimizer = torch.optim.Adam((p for p in module.parameters() if p.requires_grad), fused=True)
 
     def batch() -> int:
-        with torch.autocast("cpu", torch.bfloat16) if bfloat16 else nullcontext():
+        with torch.autocast(best_device().type, torch.bfloat16) if bfloat16 else nullcontext():
             value = loss()
         optimizer.zero_grad()
         value.backward()
@@ -102,8 +104,8 @@ def vae_training(effort: Effort) -> Measured:
     """Training V."""
     config = fixtures.params(TASK).section(VAEConfig)
     data = FrameData(fixtures.episodes(TASK), config, 0)
-    frames = next(iter(data.train_dataloader()))
-    vae = VAETraining(config).vae
+    frames = next(iter(data.train_dataloader())).to(best_device())
+    vae = VAETraining(config).vae.to(best_device())
 
     def loss() -> Tensor:
         images = to_images(frames)
@@ -121,8 +123,8 @@ def rnn_training(effort: Effort) -> Measured:
     config, task = fixtures.params(TASK).section(RNNConfig), get_task(TASK)
     size = fixtures.vae(TASK).sizes.latent_size
     data = SequenceData(fixtures.latents(TASK), config, 0)
-    batch = next(iter(data.train_dataloader()))
-    rnn = RNNTraining(config, task, size).rnn
+    batch = Sequences(*(part.to(best_device()) for part in next(iter(data.train_dataloader()))))
+    rnn = RNNTraining(config, task, size).rnn.to(best_device())
     never, state = torch.zeros_like(batch.restart), rnn.initial_state(config.lanes)
 
     def loss() -> Tensor:
@@ -169,7 +171,8 @@ def encoding(effort: Effort) -> Measured:
     batch_size = fixtures.params(TASK).section(EncodeConfig).batch_size
     precision = best_precision(networks, TASK, LANES)
     store, vae = fixtures.episodes(TASK), fixtures.vae(TASK, precision)
-    frames = torch.from_numpy(store.read_frames(store.episodes()[0], "frames", 0, batch_size))
+    frames = store.read_frames(store.episodes()[0], "frames", 0, batch_size)
+    in_place = torch.from_numpy(frames).to(vae.device)
 
     def from_store() -> int:
         with TemporaryDirectory(prefix="world-models-bench-") as folder:
@@ -177,8 +180,8 @@ def encoding(effort: Effort) -> Measured:
 
     @torch.inference_mode()
     def in_memory() -> int:
-        vae.encode(to_images(frames))
-        return len(frames)
+        vae.encode(to_images(in_place))
+        return len(in_place)
 
     return compare(Work(from_store), [Work(in_memory)], effort, precision)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeVar
 
+import torch
+
 Name = TypeVar("Name", bound=str)
 
 
@@ -18,6 +20,12 @@ class Rated(Protocol):
 
 def nothing() -> None:
     """What needs no preparing."""
+
+
+def settle() -> None:
+    """Waits until a GPU has done all that it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 @dataclass(frozen=True)
@@ -34,8 +42,10 @@ class Work:
         done, passed = 0, 0.0
         while True:
             self.prepare()
+            settle()
             start = time.perf_counter()
             done += self.run()
+            settle()
             passed += time.perf_counter() - start
             if passed >= seconds:
                 return done / passed

@@ -10,43 +10,55 @@ from benchmarks.measure import Work, quickest
 from world_models.config import WeightsPrecision
 from world_models.models.precision import has_bfloat16, weights_dtype
 from world_models.models.vae import to_images
+from world_models.worlds.rollout import captured
 
 CHOOSING_S = 0.3
 """Of each measurement that chooses a precision."""
+STEPS = 20
+"""A piece of work: only at its end is a GPU waited for."""
 
 
 def networks(name: str, count: int, precision: WeightsPrecision) -> Work:
     """V and M on a batch of frames, without a game."""
     vae, rnn = fixtures.vae(name, precision), fixtures.rnn(name, precision)
-    frames = torch.zeros(count, 64, 64, 3, dtype=torch.uint8)
-    action, first = torch.zeros(count, rnn.sizes.action_size), torch.zeros(count, dtype=torch.bool)
+    frames = torch.zeros(count, 64, 64, 3, dtype=torch.uint8, device=vae.device)
+    action = torch.zeros(count, rnn.sizes.action_size, device=vae.device)
+    first = torch.zeros(count, dtype=torch.bool, device=vae.device)
     state = rnn.initial_state(count)
 
     @torch.inference_mode()
-    def step() -> int:
-        latent, _ = vae.encode(to_images(frames))
-        rnn.step(latent, action, first, state)
-        return count
+    def steps() -> int:
+        for _ in range(STEPS):
+            latent, _ = vae.encode(to_images(frames))
+            rnn.step(latent, action, first, state)
+        return STEPS * count
 
-    return Work(step)
+    return Work(steps)
 
 
 def products(name: str, count: int, precision: WeightsPrecision) -> Work:
-    """The matrix products of one step of M in so many dreams, and nothing else."""
+    """The matrix products of a step of M in so many dreams, and nothing else."""
     rnn, dtype = fixtures.rnn(name), weights_dtype(precision)
     lstm = (rnn.lstm.get_parameter(f"weight_{part}_l0") for part in ("ih", "hh"))
     weights = [*lstm, rnn.heads.weight]
     pairs = [
-        (torch.zeros(count, weight.shape[1], dtype=dtype), weight.to(dtype)) for weight in weights
+        (torch.zeros(count, weight.shape[1], dtype=dtype, device=rnn.device), weight.to(dtype))
+        for weight in weights
     ]
 
     @torch.inference_mode()
-    def step() -> int:
+    def multiply() -> None:
         for inputs, weight in pairs:
             torch.nn.functional.linear(inputs, weight)
-        return count
 
-    return Work(step)
+    step = captured(multiply) if rnn.device.type == "cuda" else multiply
+
+    def steps() -> int:
+        for _ in range(STEPS):
+            step()
+        return STEPS * count
+
+    return Work(steps)
 
 
 @cache

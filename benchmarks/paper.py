@@ -1,7 +1,8 @@
 """What the scale `paper` would cost, out of what `make bench` measured.
 
-`python -m benchmarks.paper` reads rates from reports/bench.json, memory from reports/growth.json,
-the length of episodes from reports/ and their bytes from dvc.lock. What it assumes, it prints.
+`python -m benchmarks.paper` reads rates from reports/bench.json, a GPU's from
+reports/bench-h200.json, memory from reports/growth.json, the length of episodes from reports/ and
+their bytes from dvc.lock. What it assumes, it prints.
 """
 
 import argparse
@@ -30,29 +31,27 @@ GAMES = {"carracing": "CarRacing", "takecover": "TakeCover"}
 """Tasks, and their names in the table."""
 DREAM_STEPS = {"carracing": 1000, "takecover": 900}
 """Of an episode in evolution: CarRacing's limit, the mean of TakeCover's in the authors' logs."""
-M_WEIGHTS = 1_678_785
-"""Of TakeCover's M (paper, appendix A.2)."""
 TRAINING_SHARE = 0.5
 """Of 32 times the rate of 2 cores, in a training on 64."""
-H200_FLOPS = 989e12
-"""Dense bfloat16, at the peak that its maker publishes."""
-H200_SHARE = 0.1
-"""Of that peak, in networks as small as these."""
+TEXTBOOK = "the textbook loop"
 H200_CORES = 16
+"""Beside the GPU of bench-h200.json."""
 
 ASSUMED = f"""
 2 cores: bench.json's rates, in the precision that it names (`paper` itself says 32-true). V and M
   take as long for a frame in any batch; training M takes what M's matrix products do. TakeCover's
   frames take as long without V and M as with them. Honesty and pictures are left out.
 64 cores: games, encoding, evolution 32 times as quick, trainings {32 * TRAINING_SHARE:.0f} times.
-one H200: nothing was measured on one. V and M at {H200_SHARE:.0%} of its published
-  {H200_FLOPS / 1e12:.0f} TFLOP/s in bfloat16, games on {H200_CORES} cores beside it.
+one H200: by the rates of bench-h200.json; what only the processor does in CarRacing, by those of
+  the 2 cores, on {H200_CORES} of them.
+CarRacing's official game is counted as played on all cores. Evolution has one process, in which
+  its games take turns: several would have to share the candidates, which nothing does yet.
 Memory: of 2 cores, growth.json's; collect's is a shard of the longest episodes, twice, in each of 2
   processes, and half as much again for each other process."""
 
 
 class Seconds(NamedTuple):
-    """On 2 cores, one after the other."""
+    """Of each kind of work, one after the other."""
 
     games: float = 0
     inference: float = 0
@@ -67,19 +66,6 @@ class Seconds(NamedTuple):
         return Seconds(*(one + more for one, more in zip(self, other, strict=True)))
 
 
-class Machine(NamedTuple):
-    """How many times as quick as 2 cores."""
-
-    name: str
-    games: float
-    inference: float
-    training: float
-
-    def hours(self, seconds: Seconds) -> float:
-        """That it takes for what 2 cores need so many seconds for."""
-        return sum(part / speed for part, speed in zip(seconds, self[1:], strict=True)) / 3600
-
-
 @dataclass(frozen=True)
 class Cost:
     """Of a stage."""
@@ -92,15 +78,17 @@ class Cost:
 
 
 class Rates:
-    """Seconds a unit, of bench.json's rows."""
+    """Seconds a unit, of a bench's rows; of two for the same the later counts."""
 
-    def __init__(self, rows: list[Mapping[str, Any]]) -> None:
+    def __init__(self, rows: list[Mapping[str, Any]], cores: int = 2) -> None:
+        """`cores` play CarRacing's official game, whose row has one of the 2-core machine's."""
         self._rows = {(row["path"], row["against"]): row for row in rows}
+        self._cores = cores
 
     def each(self, path: str, against: str, column: str = "rate") -> float:
         """Seconds a unit. Raises ConfigError where the row was not measured."""
         if (path, against) not in self._rows:
-            raise ConfigError(f"bench.json: no {path!r} against {against!r}; run `make bench`")
+            raise ConfigError(f"no rate of {path!r} against {against!r}; run `make bench`")
         return 1 / float(self._rows[path, against][column])
 
     def game(self, task: str) -> Seconds:
@@ -108,7 +96,7 @@ class Rates:
         if task == "takecover":
             return Seconds(games=self.each("TakeCover, features", "its bare parts together"))
         return Seconds(
-            games=self.each("CarRacing, official", "Gymnasium's own") / 2,  # the row has one core
+            games=self.each("CarRacing, official", "Gymnasium's own") / self._cores,
             inference=self.each("V and M, 64 frames", "eager float32"),
         )
 
@@ -119,9 +107,10 @@ class Rates:
         """
         if task == "takecover":
             return self.game(task)
-        textbook = self.each("CarRacing, features", "the textbook loop", "reference")
+        textbook = self.each("CarRacing, features", TEXTBOOK, "reference")
         own = self.each("CarRacing, official", "Gymnasium's own", "reference") / 2
-        return Seconds(games=self.game(task).games + max(textbook - own, 0))
+        networks = max(textbook - own, 0) * 2 / self._cores
+        return Seconds(games=self.game(task).games + networks)
 
     def dreamt(self, task: str) -> Seconds:
         """A step of the dream."""
@@ -141,6 +130,20 @@ class Data:
     """Bytes of a stored frame."""
     latent: float
     """Bytes of its latent."""
+
+
+class Machine(NamedTuple):
+    """Rates, and how many times as quick as they are it is in each kind of work."""
+
+    name: str
+    rates: Rates
+    games: float = 1
+    inference: float = 1
+    training: float = 1
+
+    def hours(self, seconds: Seconds) -> float:
+        """That it takes for what has so many seconds at these rates."""
+        return sum(part / speed for part, speed in zip(seconds, self[2:], strict=True)) / 3600
 
 
 def costs(task: str, params: Params, measured: Params, rates: Rates, data: Data) -> dict[str, Cost]:
@@ -177,13 +180,12 @@ def costs(task: str, params: Params, measured: Params, rates: Rates, data: Data)
     }
 
 
-def machines(rates: Rates) -> list[Machine]:
+def machines(cores: Rates, card: Rates) -> list[Machine]:
     """2 cores, 64 cores, one H200."""
-    card = H200_SHARE * H200_FLOPS * rates.products("takecover") / (2 * M_WEIGHTS)
     return [
-        Machine("2 cores", 1, 1, 1),
-        Machine("64 cores", 32, 32, 32 * TRAINING_SHARE),
-        Machine("one H200", H200_CORES / 2, card, card),
+        Machine("2 cores", cores),
+        Machine("64 cores", cores, 32, 32, 32 * TRAINING_SHARE),
+        Machine("one H200", card),
     ]
 
 
@@ -191,35 +193,45 @@ def main() -> None:
     """Prints a table for each task, and what it rests on."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paper", description=__doc__)
     parser.add_argument("--bench", type=Path, default=Path("reports/bench.json"))
+    parser.add_argument("--gpu", type=Path, default=Path("reports/bench-h200.json"))
     arguments = parser.parse_args()
     try:
-        rates = Rates(_json(arguments.bench, "make bench")["rows"])
+        rows = _json(arguments.bench, "make bench")["rows"]
+        gpu_rows = _json(arguments.gpu, f"python -m benchmarks --output {arguments.gpu}")["rows"]
+        gpu_rows = [row for row in gpu_rows if row["against"] != TEXTBOOK]
+        columns = machines(Rates(rows), Rates(rows + gpu_rows, H200_CORES))
         growth = _json(Path("reports/growth.json"), "python -m benchmarks.growth")["stages"]
         for task in GAMES:
             paper = Params(Path("params.yaml"), task)
             paper.scale = "paper"
-            stages = costs(task, paper, Params(paper.path, "carracing"), rates, _data(task))
-            _print(task, stages, growth, machines(rates))
+            measured, data = Params(paper.path, "carracing"), _data(task)
+            stages = [costs(task, paper, measured, machine.rates, data) for machine in columns]
+            _print(task, stages, growth, columns)
     except WorldModelsError as error:
         sys.exit(f"paper: {error}")
     print(ASSUMED)
 
 
 def _print(
-    task: str, stages: Mapping[str, Cost], growth: Mapping[str, Any], columns: list[Machine]
+    task: str, stages: list[dict[str, Cost]], growth: Mapping[str, Any], columns: list[Machine]
 ) -> None:
+    """Each machine has stages of its own; disk and memory are the first one's."""
     names = "".join(f"{f'h, {machine.name}':>14}" for machine in columns)
     print(f"\n{task:12}{'disk GB':>10}{'memory MB':>12}{names}")
-    for stage, cost in stages.items():
+    hours = [
+        {stage: machine.hours(cost.seconds) for stage, cost in costs_there.items()}
+        for machine, costs_there in zip(columns, stages, strict=True)
+    ]
+    for stage, cost in stages[0].items():
         memory = cost.memory / 1e6 if cost.memory else growth[stage]["megabytes"][1]
-        print(_line(stage, cost.disk, f"{memory:.0f}", cost.seconds, columns))
-    total = Seconds(*map(sum, zip(*(cost.seconds for cost in stages.values()), strict=True)))
-    print(_line("together", sum(cost.disk for cost in stages.values()), "", total, columns))
+        print(_line(stage, cost.disk, f"{memory:.0f}", [column[stage] for column in hours]))
+    disk = sum(cost.disk for cost in stages[0].values())
+    print(_line("together", disk, "", [sum(column.values()) for column in hours]))
 
 
-def _line(name: str, disk: float, memory: str, seconds: Seconds, columns: list[Machine]) -> str:
-    hours = "".join(f"{machine.hours(seconds):14,.2f}" for machine in columns)
-    return f"{name:12}{disk / 1e9:10.1f}{memory:>12}{hours}"
+def _line(name: str, disk: float, memory: str, hours: list[float]) -> str:
+    shown = "".join(f"{value:14,.2f}" for value in hours)
+    return f"{name:12}{disk / 1e9:10.1f}{memory:>12}{shown}"
 
 
 def _data(task: str) -> Data:

@@ -1,4 +1,4 @@
-"""The loops that replications use: one game or one dream a process, a batch of one."""
+"""The loops that replications use: one game or one dream a process, a batch of one, on the CPU."""
 
 from contextlib import chdir
 from functools import partial
@@ -26,7 +26,8 @@ def car_racing(number: int) -> Piece:
     V draws the frame again and M reads its heads, though C needs neither: the replication of
     Tallec, Blier and Kalainathan calls both networks whole, as they are trained, at every step.
     """
-    task, vae, rnn = get_task("carracing"), fixtures.vae("carracing"), fixtures.rnn("carracing")
+    task = get_task("carracing")
+    vae, rnn = fixtures.vae("carracing").cpu(), fixtures.rnn("carracing").cpu()
     controller = fixtures.controllers("carracing", cell=False)
     game = gymnasium.make("CarRacing-v3")
     seen: dict[str, np.ndarray] = {"frame": game.reset(seed=number)[0]}

@@ -22,6 +22,7 @@ from world_models.tasks import get_task
 from world_models.worlds.dream import DreamWorld
 from world_models.worlds.pixels import Transitions, open_lanes
 from world_models.worlds.real import RealWorld
+from world_models.worlds.rollout import captured
 from world_models.worlds.world import World
 
 LANES = 64
@@ -47,25 +48,48 @@ def stretch(
 
 
 def playing(worlds: Sequence[World], controllers: Controllers) -> Work:
-    """Steps of worlds side by side, as an arena has them, with C; finished lanes not counted."""
+    """Steps of worlds side by side, as an arena has them, with C; finished lanes not counted.
+
+    A dream on a GPU is the replay of a CUDA graph, as in `play`; no lane of the bench's finishes.
+    """
     threads = max(1, torch.get_num_threads() // len(worlds))
     pool = ThreadPoolExecutor(len(worlds), initializer=partial(torch.set_num_threads, threads))
+    acting = controllers.to(worlds[0].device)
 
     def reset() -> None:
         for world in worlds:
             world.begin(range(world.num_envs))
 
-    def step(count: int, world: World) -> int:
+    def step(world: World) -> None:
+        world.advance(acting.act(world.features()))
+
+    def counted(count: int, world: World) -> int:
         played = 0
         for _ in range(count):
             played += int((~world.finished).sum())
-            world.advance(controllers.act(world.features()))
+            step(world)
         return played
 
     def steps(count: int) -> int:
-        return sum(pool.map(partial(step, count), worlds))
+        return sum(pool.map(partial(counted, count), worlds))
 
+    if worlds[0].unbroken:
+        reset()
+        return stretch(reset, replayed(partial(step, worlds[0]), worlds[0].num_envs))
     return stretch(reset, steps)
+
+
+def replayed(step: Callable[[], None], lanes: int) -> Callable[[int], int]:
+    """What takes so many steps of as many lanes each, by a CUDA graph of one."""
+    with torch.inference_mode():
+        replay = captured(step)
+
+    def steps(count: int) -> int:
+        for _ in range(count):
+            replay()
+        return count * lanes
+
+    return steps
 
 
 class Frozen:
@@ -91,11 +115,15 @@ class Frozen:
 def real_worlds(
     stack: ExitStack, name: str, count: int, simulator: Simulator, precision: WeightsPrecision
 ) -> list[World]:
-    """A game through V and M, in worlds with a core each that have so many lanes together."""
+    """A game through V and M, in worlds that have a core each and so many lanes together.
+
+    On a GPU it is a single one, whose games have all cores.
+    """
     task, vae, rnn = get_task(name), fixtures.vae(name, precision), fixtures.rnn(name, precision)
+    threads = 1 if vae.device.type == "cpu" else None
 
     def open_world(lanes: int) -> World:
-        games = open_lanes(task, lanes, simulator, threads=1)
+        games = open_lanes(task, lanes, simulator, threads)
         return RealWorld(task, games, vae, rnn, name == "takecover", sampled=False)
 
     return stack.enter_context(closing(Arena(open_world, count, vae.device))).worlds

@@ -39,10 +39,11 @@ class Grey:
         return torch.full((len(latent), 3, 64, 64), 0.2)
 
 
-def rewarding_dream(lanes: int, **more: object) -> DreamWorld:
+def rewarding_dream(lanes: int, device: str = "cpu", **more: object) -> DreamWorld:
     """A dream of that M."""
     starts = torch.zeros(3, 2, LATENT)  # N(0, 1)
-    return DreamWorld(TASK, rewarding_rnn(), starts, lanes, 1.0, cell=False, **more)
+    rnn = rewarding_rnn().to(device)
+    return DreamWorld(TASK, rnn, starts, lanes, 1.0, cell=False, **more)
 
 
 def dying_dream(lanes: int, **more: object) -> DreamWorld:
@@ -55,4 +56,4 @@ def dying_dream(lanes: int, **more: object) -> DreamWorld:
 
 def pushed(features: torch.Tensor) -> torch.Tensor:
     """A policy that always does the same."""
-    return torch.ones(len(features), 1)
+    return features.new_ones(len(features), 1)

@@ -73,7 +73,7 @@ def bench(*arguments):
 
 def test_the_table_is_printed_and_written(tmp_path):
     path = tmp_path / "reports" / "bench.json"
-    done = bench("no such", "--output", str(path))
+    done = bench("world-models", "no such", "--output", str(path))
     assert done.returncode == 1
     assert done.stderr == "bench: no row's path holds 'no such'\n"
     options = ["--seconds", "0", "--rounds", "1", "--output", str(path)]

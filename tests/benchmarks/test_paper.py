@@ -60,14 +60,18 @@ def test_take_cover_is_bred_in_the_dream_and_its_m_is_dearer_to_train():
 
 
 def test_machines_speed_up_each_kind_of_work_by_its_own_factor():
-    assert Machine("some", 2, 4, 8).hours(Seconds(3600, 3600, 3600)) == 0.5 + 0.25 + 0.125
-    _, cores, card = machines(Rates(rows()))
-    assert cores[1:] == (32, 32, 16)
-    assert card.inference == pytest.approx(98.9e12 / (2 * 1_678_785 * 50_000))
+    some = Machine("some", Rates([]), 2, 4, 8)
+    assert some.hours(Seconds(3600, 3600, 3600)) == 0.5 + 0.25 + 0.125
+    few, gpu = Rates(rows()), Rates(rows(), cores=16)
+    _, many, card = machines(few, gpu)
+    assert many == ("64 cores", few, 32, 32, 16)
+    assert card == ("one H200", gpu, 1, 1, 1)
+    assert few.game("carracing").games == pytest.approx(8 * gpu.game("carracing").games)
+    assert few.collected("carracing").games == pytest.approx(8 * gpu.collected("carracing").games)
 
 
-def paper(path):
-    command = [sys.executable, "-m", "benchmarks.paper", "--bench", str(path)]
+def paper(path, gpu=Path("reports/bench-h200.json")):
+    command = [sys.executable, "-m", "benchmarks.paper", "--bench", str(path), "--gpu", str(gpu)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
@@ -79,10 +83,26 @@ def test_the_table_is_printed_with_what_it_rests_on(tmp_path):
     path.write_text(json.dumps({"rows": rows()[:1]}))
     done = paper(path)
     assert done.returncode == 1
-    assert done.stderr.startswith("paper: bench.json: no 'VAE training' against ")
+    assert done.stderr.startswith("paper: no rate of 'VAE training' against ")
     path.write_text(json.dumps({"rows": rows()}))
     done = paper(path)
     assert done.returncode == 0, done.stderr
     (vae, _) = (line.split() for line in done.stdout.splitlines() if line.startswith("vae"))
     assert vae[3] == f"{1e8 / 320 / 3600:.2f}"
-    assert "one H200: nothing was measured on one" in done.stdout
+    assert "one H200: by the rates of bench-h200.json" in done.stdout
+
+
+def test_a_gpu_has_rates_of_its_own_where_they_were_measured(tmp_path):
+    bench, gpu = tmp_path / "bench.json", tmp_path / "gpu.json"
+    bench.write_text(json.dumps({"rows": rows()}))
+    done = paper(bench, gpu)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"paper: {gpu}: no such file; `python -m benchmarks --output ")
+    quicker = [row | {"rate": 4 * row["rate"]} for row in rows() if row["path"] == "VAE training"]
+    gpu.write_text(json.dumps({"rows": quicker}))
+    done = paper(bench, gpu)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    for stage, ratio in (("vae", 4), ("encode", 1)):
+        *_, cores, _, card = next(line for line in lines if line[:1] == [stage])
+        assert float(cores) == pytest.approx(ratio * float(card), rel=0.1)

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from tests.counting import COUNTING, TIME_LIMIT, CountingVAE, expected_length, reward_of
 from tests.dreams import STEPS, dying_dream, pushed, rewarding_dream
 from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.worlds import rollout
 from world_models.worlds.pixels import GymnasiumLanes
 from world_models.worlds.real import RealWorld
 from world_models.worlds.rollout import play, play_blind
@@ -101,6 +102,32 @@ def test_a_world_that_always_steps_every_lane_plays_the_same():
     assert len(set(waiting.lengths.tolist())) > 1
     np.testing.assert_array_equal(unbroken.lengths, waiting.lengths)
     np.testing.assert_allclose(unbroken.returns, waiting.returns, rtol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="only a GPU has CUDA graphs")
+def test_a_graph_on_a_gpu_plays_the_same_as_step_by_step_and_as_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    graphs = []
+
+    def captured(step):
+        graphs.append(step)
+        return capture(step)
+
+    capture = rollout.captured
+    monkeypatch.setattr(rollout, "captured", captured)
+
+    def played(device, repeatable):
+        world = dying_dream(64, device=device)
+        return [play(world, pushed, seeds, repeatable) for seeds in (range(60), range(60, 124))]
+
+    graph, steps, cpu = played("cuda", True), played("cuda", False), played("cpu", True)
+    assert len(graphs) == 2  # of the first's two episodes a lane
+    assert len(set(graph[1].lengths.tolist())) > 1
+    for one, same, near in zip(graph, steps, cpu, strict=True):
+        np.testing.assert_array_equal(one.lengths, same.lengths)
+        np.testing.assert_allclose(one.returns, same.returns, rtol=1e-6)
+        np.testing.assert_array_equal(one.lengths, near.lengths)
+        np.testing.assert_allclose(one.returns, near.returns, rtol=1e-4)
 
 
 def test_unseeing_play_has_the_games_returns_and_leaves_finished_lanes_alone():
