@@ -1,7 +1,7 @@
 """Pictures for docs/dreams.md and docs/rounds.md, from what the pipeline made in this folder.
 
-`python docs/figures.py` draws the dream of TakeCover, or of `--round`. `--film pendulum-4` draws
-stills of `reports/pendulum-4/loop.mp4` instead.
+`python docs/figures.py` draws the dream of TakeCover, or of `--round`. `--film pendulum-3` draws
+stills of `reports/pendulum-3/loop.mp4` instead, and takes over `loop.png` from beside it.
 """
 
 import argparse
@@ -86,7 +86,8 @@ def main() -> None:
     parser.add_argument("--film", metavar="ROUND")
     arguments = parser.parse_args()
     if arguments.film:
-        save(f"loop-{arguments.film}", stills(arguments.film))
+        save(f"film-{arguments.film}", stills(arguments.film))
+        keep(f"loop-{arguments.film}", Image.open(Path("reports", arguments.film, "loop.png")))
         return
     shown = opened(arguments.round)
     save("dream-prediction", prediction(shown))
@@ -96,11 +97,16 @@ def main() -> None:
 
 
 def save(name: str, figure: Figure) -> None:
-    """Writes a PNG of few colours: pictures are kept in git."""
+    """Writes a figure."""
     drawn = BytesIO()
     figure.savefig(drawn, format="png", dpi=100)
+    keep(name, Image.open(drawn))
+
+
+def keep(name: str, picture: Image.Image) -> None:
+    """Writes a PNG of few colours: pictures are kept in git."""
     with made_whole(PICTURES / f"{name}.png") as aside:
-        Image.open(drawn).convert("RGB").quantize(COLOURS).save(aside, format="png", optimize=True)
+        picture.convert("RGB").quantize(COLOURS).save(aside, format="png", optimize=True)
 
 
 def opened(round_: str) -> Shown:
