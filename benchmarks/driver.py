@@ -148,7 +148,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
 
 def draw(path: Path, rows: Sequence[Row]) -> None:
     """Score against minutes: a thin line for each search, a thick one for the mean of a way."""
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
     for number, way in enumerate(dict.fromkeys(row["way"] for row in rows)):
         own = [row for row in rows if row["way"] == way]
         searches = [
@@ -159,7 +159,7 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
             axes.plot(*columns(points), color=f"C{number}", linewidth=0.7, alpha=0.5)
         axes.plot(*mean_curve(searches), color=f"C{number}", linewidth=2.5, label=way)
     axes.set(xlabel="minutes of evolution", ylabel="CarRacing's return of the search's mean")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2)
     with made_whole(path) as aside:
         figure.savefig(aside, format="png", dpi=120)
 
