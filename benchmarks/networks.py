@@ -27,13 +27,11 @@ def networks(name: str, count: int, precision: WeightsPrecision) -> Work:
     state = rnn.initial_state(count)
 
     @torch.inference_mode()
-    def steps() -> int:
-        for _ in range(STEPS):
-            latent, _ = vae.encode(to_images(frames))
-            rnn.step(latent, action, first, state)
-        return STEPS * count
+    def step() -> None:
+        latent, _ = vae.encode(to_images(frames))
+        rnn.step(latent, action, first, state)
 
-    return Work(steps)
+    return repeated(step, count)
 
 
 def products(name: str, count: int, precision: WeightsPrecision) -> Work:
@@ -51,7 +49,11 @@ def products(name: str, count: int, precision: WeightsPrecision) -> Work:
         for inputs, weight in pairs:
             torch.nn.functional.linear(inputs, weight)
 
-    step = captured(multiply) if rnn.device.type == "cuda" else multiply
+    return repeated(captured(multiply) if rnn.device.type == "cuda" else multiply, count)
+
+
+def repeated(step: Callable[[], None], count: int) -> Work:
+    """A step of so many units, again and again."""
 
     def steps() -> int:
         for _ in range(STEPS):

@@ -14,13 +14,14 @@ from benchmarks import fixtures, textbook
 from benchmarks.crew import Crew
 from benchmarks.measure import Effort, Measured, Row, Work, compare
 from benchmarks.networks import best_precision, networks, products
-from world_models.config import Simulator, WeightsPrecision
+from pipelines.ground import real_world
+from world_models.config import ControllerConfig, Simulator, WeightsPrecision
 from world_models.evolution.fitness import Arena
 from world_models.models.controller import Controllers
 from world_models.task import FRAME_SIZE
 from world_models.tasks import get_task
 from world_models.worlds.dream import DreamWorld
-from world_models.worlds.pixels import Transitions, open_lanes
+from world_models.worlds.pixels import Transitions
 from world_models.worlds.real import RealWorld
 from world_models.worlds.rollout import captured
 from world_models.worlds.world import World
@@ -120,11 +121,13 @@ def real_worlds(
     On a GPU it is a single one, whose games have all cores.
     """
     task, vae, rnn = get_task(name), fixtures.vae(name, precision), fixtures.rnn(name, precision)
-    threads = 1 if vae.device.type == "cpu" else None
+    config = fixtures.params(name).section(ControllerConfig)
+    config = config.model_copy(
+        update={"simulator": simulator, "cell": name == "takecover", "sampled": False}
+    )
 
     def open_world(lanes: int) -> World:
-        games = open_lanes(task, lanes, simulator, threads)
-        return RealWorld(task, games, vae, rnn, name == "takecover", sampled=False)
+        return real_world(task, lanes, config, vae, rnn, patience=0)
 
     return stack.enter_context(closing(Arena(open_world, count, vae.device))).worlds
 
