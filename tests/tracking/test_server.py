@@ -167,9 +167,12 @@ def test_a_server_that_comes_up_late_gets_the_whole_run(server, tmp_path):
     with open_run(server.uri, tmp_path) as run:
         train(run, 0)
         assert run.run_id == ""
+        trained = time.time()
         server.start()
     assert losses(server, run) == list(range(10))
     assert status(server, run) == "FINISHED"
+    began = MlflowClient(tracking_uri=server.uri).get_run(run.run_id).info.start_time
+    assert began < trained * 1000, "a run begins when its stage does, not when the server answers"
 
 
 class Refusing(BaseHTTPRequestHandler):

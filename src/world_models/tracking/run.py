@@ -48,8 +48,7 @@ class StageRun:
         The time is in seconds since 1970. Equal numbers of one time are logged once, however often
         they are sent.
         """
-        when = int((time.time() if at is None else at) * 1000)
-        self._send("metrics", partial(_log_metrics, dict(metrics), when, step or 0))
+        self._send("metrics", partial(_log_metrics, dict(metrics), milliseconds(at), step or 0))
 
     def log_artifact(self, path: Path) -> None:
         """Copy a file, which has to stay for as long as the run, to the run's artifacts."""
@@ -83,7 +82,8 @@ class StageRun:
     def end(self, status: str) -> None:
         """Close the run; says what was lost, if anything."""
         if self.delivery is not None:
-            self._send("the run's end", lambda client, run: client.set_terminated(run, status))
+            now = milliseconds()
+            self._send("the run's end", lambda client, run: client.set_terminated(run, status, now))
             self.delivery.close()
 
     def _send(self, what: str, call: "Callable[[MlflowClient, str], object]") -> None:
@@ -131,6 +131,7 @@ def stage_run(
         **(tags or {}),
     }
     run = StageRun(Delivery(lambda error: isinstance(error, NotStartedError) or hopeless(error)))
+    begun = milliseconds()  # the store may answer much later
 
     def start() -> None:
         client = open_store(uri)
@@ -140,7 +141,7 @@ def stage_run(
             name = all_tags.get(
                 "dvc.stage", f"{stage}@{all_tags.get('round', task)}"
             )  # vae@carracing in both
-            run_id = _created(client, group, name, all_tags)
+            run_id = _created(client, group, name, all_tags, begun)
             _remember(run_id, id_file)
         run.client, run.run_id = client, run_id
 
@@ -160,10 +161,17 @@ def stage_run(
         run.end(status)
 
 
-def _created(client: "MlflowClient", group: str, name: str, tags: Mapping[str, str]) -> str:
+def milliseconds(at: float | None = None) -> int:
+    """MLflow's measure of a time in seconds since 1970, or of now."""
+    return int((time.time() if at is None else at) * 1000)
+
+
+def _created(
+    client: "MlflowClient", group: str, name: str, tags: Mapping[str, str], begun: int
+) -> str:
     """A new run; or the one of an earlier try, whose answer was lost on its way."""
-    begun = client.search_runs([group], f"tags.start = '{tags['start']}'", max_results=1)
-    run = begun[0] if begun else client.create_run(group, run_name=name, tags=dict(tags))
+    tried = client.search_runs([group], f"tags.start = '{tags['start']}'", max_results=1)
+    run = tried[0] if tried else client.create_run(group, begun, dict(tags), name)
     return str(run.info.run_id)
 
 
