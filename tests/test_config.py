@@ -186,8 +186,8 @@ def test_without_a_bias_features_can_not_be_centred(changed):
 
 
 def test_a_race_leaves_episodes_to_race_for(changed):
-    said = message(ControllerConfig, changed, "small.carracing.controller.racing", 2)
-    assert "racing: 2 leaves nothing of 2 episodes to race for" in said
+    said = message(ControllerConfig, changed, "small.carracing.controller.racing", 3)
+    assert "racing: 3 leaves nothing of 3 episodes to race for" in said
 
 
 def test_episodes_become_more_evenly():
@@ -224,7 +224,7 @@ def test_a_task_or_stage_that_has_no_parameters_is_named(changed):
     said = message(VAEConfig, changed, "seed", 1, "pong")
     assert said.startswith("params.yaml: small.pong: no such key; there are: carracing, ")
     said = message(VAEConfig, lambda: changed("small.carracing.vae", 0, remove=True))
-    assert said.startswith("params.yaml: small.carracing.vae: no such key; there are: collect, ")
+    assert said.startswith("params.yaml: small.carracing.vae: no such key; there are: again, coll")
 
 
 def test_an_unknown_key_at_the_top_is_named(changed):

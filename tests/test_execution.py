@@ -128,6 +128,30 @@ def test_a_process_that_is_told_to_die_with_one_that_is_gone_dies():
     assert process.returncode == -signal.SIGKILL
 
 
+STILLBORN = """
+import os
+from multiprocessing import util
+from tests.jobs import square
+from world_models.execution import run_jobs
+begin = util.spawnv_passfds
+def stillborn(path, arguments, descriptors):
+    util.spawnv_passfds = begin
+    os.waitpid(dead := begin(b"/bin/false", [b"false"], ()), 0)
+    return dead
+util.spawnv_passfds = stillborn
+if __name__ == "__main__":
+    print(sorted(run_jobs(square, [1, 2, 3], 2)))
+"""
+
+
+def test_a_resource_tracker_that_is_dead_at_once_is_replaced():
+    done = subprocess.run(
+        [sys.executable, "-c", STILLBORN], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[(0, 1), (1, 4), (2, 9)]\n"
+    assert "relaunching" in done.stderr
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_jobs_error_is_the_callers(workers):
     with pytest.raises(ValueError, match="job 1 is wrong"):

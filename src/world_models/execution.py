@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import resource_tracker
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
@@ -81,6 +82,7 @@ def run_jobs(
     context = multiprocessing.get_context("spawn")
     workers = min(workers, len(jobs))
     threads = max(1, (os.cpu_count() or 1) // workers)
+    _have_a_tracker()
     with ProcessPoolExecutor(workers, context, _start_worker, (threads,)) as pool:
         with _interrupts_held_back():
             numbers = {pool.submit(_in_worker, work, job): n for n, job in enumerate(jobs)}
@@ -99,6 +101,16 @@ def run_jobs(
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _have_a_tracker() -> None:
+    """Starts multiprocessing's resource tracker, and another where that one is dead at once.
+
+    Beside busy threads it happens, once in some hundred starts, and the first semaphore would then
+    end the program with a BrokenPipeError. (Later Pythons see to that themselves.)
+    """
+    resource_tracker.ensure_running()
+    resource_tracker.ensure_running()  # where it runs, it looks whether it does
 
 
 def _signal_workers(number: signal.Signals) -> None:
