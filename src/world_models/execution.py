@@ -107,9 +107,10 @@ def _have_a_tracker() -> None:
     """Starts multiprocessing's resource tracker, and another where that one is dead at once.
 
     Beside busy threads it happens, once in some hundred starts, and the first semaphore would then
-    end the program with a BrokenPipeError. (Later Pythons see to that themselves.)
+    end the program with a BrokenPipeError: it alone is told to a tracker that nobody looks after.
     """
     resource_tracker.ensure_running()
+    warnings.filterwarnings("ignore", "resource_tracker: process died")  # nothing is lost
     resource_tracker.ensure_running()  # where it runs, it looks whether it does
 
 

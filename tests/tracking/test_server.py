@@ -167,12 +167,25 @@ def test_a_server_that_comes_up_late_gets_the_whole_run(server, tmp_path):
     with open_run(server.uri, tmp_path) as run:
         train(run, 0)
         assert run.run_id == ""
-        trained = time.time()
         server.start()
     assert losses(server, run) == list(range(10))
     assert status(server, run) == "FINISHED"
-    began = MlflowClient(tracking_uri=server.uri).get_run(run.run_id).info.start_time
-    assert began < trained * 1000, "a run begins when its stage does, not when the server answers"
+
+
+def test_a_run_begins_and_ends_with_its_stage_whenever_the_server_hears_of_it(
+    server, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(delivery, "PATIENCE_S", 120)
+    server.kill()
+    starting = threading.Thread(target=server.start)
+    begun = time.time()
+    with open_run(server.uri, tmp_path) as run:
+        train(run, 0)
+        starting.start()
+        left = time.time()
+    starting.join()
+    info = MlflowClient(tracking_uri=server.uri).get_run(run.run_id).info
+    assert begun - 0.01 <= info.start_time / 1000 <= info.end_time / 1000 <= left + 0.5
 
 
 class Refusing(BaseHTTPRequestHandler):

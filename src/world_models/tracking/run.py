@@ -48,7 +48,7 @@ class StageRun:
         The time is in seconds since 1970. Equal numbers of one time are logged once, however often
         they are sent.
         """
-        self._send("metrics", partial(_log_metrics, dict(metrics), milliseconds(at), step or 0))
+        self._send("metrics", partial(_log_metrics, dict(metrics), _milliseconds(at), step or 0))
 
     def log_artifact(self, path: Path) -> None:
         """Copy a file, which has to stay for as long as the run, to the run's artifacts."""
@@ -82,7 +82,7 @@ class StageRun:
     def end(self, status: str) -> None:
         """Close the run; says what was lost, if anything."""
         if self.delivery is not None:
-            now = milliseconds()
+            now = _milliseconds()
             self._send("the run's end", lambda client, run: client.set_terminated(run, status, now))
             self.delivery.close()
 
@@ -118,7 +118,8 @@ def stage_run(
     It ends as FINISHED, as KILLED on Ctrl-C, as FAILED on any other exception, which goes on
     unchanged. The block never waits for the store. `artifact_root` holds the artifacts of an
     embedded store; a server has a place of its own. The run's id is written to `id_file`; where
-    that is there already, that run is continued.
+    that is there already, that run is continued. The run begins and ends when the block does,
+    whenever the store hears of it; one that is continued keeps its first beginning.
     """
     all_tags = {
         "start": uuid4().hex,
@@ -131,7 +132,7 @@ def stage_run(
         **(tags or {}),
     }
     run = StageRun(Delivery(lambda error: isinstance(error, NotStartedError) or hopeless(error)))
-    begun = milliseconds()  # the store may answer much later
+    begun = _milliseconds()  # the store may answer much later
 
     def start() -> None:
         client = open_store(uri)
@@ -161,7 +162,7 @@ def stage_run(
         run.end(status)
 
 
-def milliseconds(at: float | None = None) -> int:
+def _milliseconds(at: float | None = None) -> int:
     """MLflow's measure of a time in seconds since 1970, or of now."""
     return int((time.time() if at is None else at) * 1000)
 
@@ -171,7 +172,11 @@ def _created(
 ) -> str:
     """A new run; or the one of an earlier try, whose answer was lost on its way."""
     tried = client.search_runs([group], f"tags.start = '{tags['start']}'", max_results=1)
-    run = tried[0] if tried else client.create_run(group, begun, dict(tags), name)
+    run = (
+        tried[0]
+        if tried
+        else client.create_run(group, start_time=begun, tags=dict(tags), run_name=name)
+    )
     return str(run.info.run_id)
 
 
