@@ -10,6 +10,7 @@ import torch
 from world_models.collecting.shards import Origin, collect, shard_jobs
 from world_models.config import (
     CollectConfig,
+    ControllerConfig,
     EncodeConfig,
     Params,
     RNNConfig,
@@ -58,8 +59,9 @@ def rnn(task: str, precision: WeightsPrecision = "32-true") -> MDNRNN:
 
 
 @cache
-def controllers(task: str, cell: bool) -> Controllers:
-    """One C with small random weights."""
+def controllers(task: str) -> Controllers:
+    """One C with small random weights, which sees what the task's C sees."""
+    cell = params(task).section(ControllerConfig).cell
     sizes = ControllerSizes(
         feature_size(rnn(task).sizes, cell), get_task(task).action_size, bias=True, cell=cell
     )

@@ -28,7 +28,7 @@ def car_racing(number: int) -> Piece:
     """
     task = get_task("carracing")
     vae, rnn = fixtures.vae("carracing").cpu(), fixtures.rnn("carracing").cpu()
-    controller = fixtures.controllers("carracing", cell=False)
+    controller = fixtures.controllers("carracing")
     game = gymnasium.make("CarRacing-v3")
     seen: dict[str, np.ndarray] = {"frame": game.reset(seed=number)[0]}
     state = rnn.initial_state(1)
@@ -53,7 +53,7 @@ def car_racing(number: int) -> Piece:
 def take_cover_dream(number: int) -> Piece:
     """One dream in TakeCover's sizes: an LSTMCell, a linear layer, torch's distributions."""
     sizes, temperature = fixtures.rnn("takecover").sizes, 1.15
-    controller = fixtures.controllers("takecover", cell=True)
+    controller = fixtures.controllers("takecover")
     torch.manual_seed(number)
     cell = torch.nn.LSTMCell(sizes.latent_size + 1, sizes.hidden_size)
     heads = torch.nn.Linear(sizes.hidden_size, 3 * sizes.mixtures * sizes.latent_size + 1)

@@ -122,9 +122,7 @@ def real_worlds(
     """
     task, vae, rnn = get_task(name), fixtures.vae(name, precision), fixtures.rnn(name, precision)
     config = fixtures.params(name).section(ControllerConfig)
-    config = config.model_copy(
-        update={"simulator": simulator, "cell": name == "takecover", "sampled": False}
-    )
+    config = config.model_copy(update={"simulator": simulator, "sampled": False})
 
     def open_world(lanes: int) -> World:
         return real_world(task, lanes, config, vae, rnn, patience=0)
@@ -155,7 +153,7 @@ def networks_row(effort: Effort) -> Measured:
         return RealWorld(task, Frozen(lanes), vae, rnn, False, sampled=False)
 
     with closing(Arena(open_world, LANES, vae.device)) as arena:
-        path = playing(arena.worlds, fixtures.controllers("carracing", cell=False))
+        path = playing(arena.worlds, fixtures.controllers("carracing"))
         return compare(path, [networks("carracing", LANES, "32-true")], effort, precision)
 
 
@@ -178,7 +176,7 @@ def car_racing_textbook(effort: Effort) -> Measured:
 def driving(stack: ExitStack, precision: WeightsPrecision) -> Work:
     """C in the real CarRacing."""
     worlds = real_worlds(stack, "carracing", LANES, "envpool", precision)
-    return playing(worlds, fixtures.controllers("carracing", cell=False))
+    return playing(worlds, fixtures.controllers("carracing"))
 
 
 def take_cover_features(effort: Effort) -> Measured:
@@ -187,35 +185,35 @@ def take_cover_features(effort: Effort) -> Measured:
     with ExitStack() as stack:
         worlds = real_worlds(stack, "takecover", DOOM_LANES, "gymnasium", precision)
         crew = stack.enter_context(closing(Crew(textbook.doom)))
-        path = playing(worlds, fixtures.controllers("takecover", cell=True))
+        path = playing(worlds, fixtures.controllers("takecover"))
         parts = [Work(crew.run), networks("takecover", DOOM_LANES, precision)]
         return compare(path, parts, effort, precision)
 
 
-def dreaming(name: str, cell: bool, precision: WeightsPrecision) -> Work:
+def dreaming(name: str, precision: WeightsPrecision) -> Work:
     """C in M's dream."""
-    rnn = fixtures.rnn(name, precision)
+    rnn, controllers = fixtures.rnn(name, precision), fixtures.controllers(name)
     starts = torch.zeros(1, 2, rnn.sizes.latent_size)
 
     def open_world(lanes: int) -> World:
-        return DreamWorld(get_task(name), rnn, starts, lanes, 1.15, cell)
+        return DreamWorld(get_task(name), rnn, starts, lanes, 1.15, controllers.sizes.cell)
 
     worlds = Arena(open_world, DREAMS, rnn.device).worlds
-    return playing(worlds, fixtures.controllers(name, cell))
+    return playing(worlds, controllers)
 
 
-def dream(name: str, cell: bool, effort: Effort) -> Measured:
+def dream(name: str, effort: Effort) -> Measured:
     """A dream's steps against its matrix products, in the precision that does those best."""
     precision = best_precision(products, name, DREAMS)
     parts = [products(name, DREAMS, precision)]
-    return compare(dreaming(name, cell, precision), parts, effort, precision)
+    return compare(dreaming(name, precision), parts, effort, precision)
 
 
 def dream_textbook(effort: Effort) -> Measured:
     """TakeCover's dream against one dream a process."""
     precision = best_precision(products, "takecover", DREAMS)
     with closing(Crew(textbook.take_cover_dream)) as crew:
-        path = dreaming("takecover", True, precision)
+        path = dreaming("takecover", precision)
         return compare(path, [Work(crew.run)], effort, precision)
 
 
@@ -244,8 +242,8 @@ ROWS = [
     Row("V and M, 64 frames", "eager float32", "frames", 2, networks_row),
     Row("CarRacing, features", "the textbook loop", "frames", 12, car_racing_textbook),
     Row("TakeCover, features", BOTH, "frames", 0.85, take_cover_features),
-    Row("TakeCover, dream", PRODUCTS, "steps", 0.5, partial(dream, "takecover", True)),
+    Row("TakeCover, dream", PRODUCTS, "steps", 0.5, partial(dream, "takecover")),
     Row("TakeCover, dream", "the textbook loop", "steps", 15, dream_textbook),
-    Row("CarRacing, dream", PRODUCTS, "steps", 0.5, partial(dream, "carracing", False)),
+    Row("CarRacing, dream", PRODUCTS, "steps", 0.5, partial(dream, "carracing")),
     Row("CarRacing, official", "Gymnasium's own", "steps", 3, official_car_racing),
 ]

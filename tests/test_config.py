@@ -225,7 +225,9 @@ def test_a_task_or_stage_that_has_no_parameters_is_named(changed):
     said = message(VAEConfig, changed, "seed", 1, "pong")
     assert said.startswith("params.yaml: small.pong: no such key; there are: carracing, ")
     said = message(VAEConfig, lambda: changed("small.carracing.vae", 0, remove=True))
-    assert said.startswith("params.yaml: small.carracing.vae: no such key; there are: again, coll")
+    assert said.startswith(
+        "params.yaml: small.carracing.vae: no such key; there are: again, collect, "
+    )
 
 
 def test_an_unknown_key_at_the_top_is_named(changed):

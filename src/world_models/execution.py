@@ -106,12 +106,12 @@ def run_jobs(
 def _have_a_tracker() -> None:
     """Starts multiprocessing's resource tracker, and another where that one is dead at once.
 
-    Beside busy threads it happens, once in some hundred starts, and the first semaphore would then
-    end the program with a BrokenPipeError: it alone is told to a tracker that nobody looks after.
+    Beside busy threads it happens, once in some hundred starts. Python looks whether the tracker
+    lives before each message but the first, which would end the program with a BrokenPipeError.
     """
     resource_tracker.ensure_running()
     warnings.filterwarnings("ignore", "resource_tracker: process died")  # nothing is lost
-    resource_tracker.ensure_running()  # where it runs, it looks whether it does
+    resource_tracker.ensure_running()  # this one looks
 
 
 def _signal_workers(number: signal.Signals) -> None:

@@ -172,11 +172,9 @@ def _created(
 ) -> str:
     """A new run; or the one of an earlier try, whose answer was lost on its way."""
     tried = client.search_runs([group], f"tags.start = '{tags['start']}'", max_results=1)
-    run = (
-        tried[0]
-        if tried
-        else client.create_run(group, start_time=begun, tags=dict(tags), run_name=name)
-    )
+    if tried:
+        return str(tried[0].info.run_id)
+    run = client.create_run(group, start_time=begun, tags=dict(tags), run_name=name)
     return str(run.info.run_id)
 
 
