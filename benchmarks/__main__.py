@@ -91,7 +91,7 @@ def described(row: Row, found: Measured) -> dict[str, Any]:
         "unit": row.unit,
         "rate": found.rate,
         "reference": found.reference,
-        "ratio": round(found.ratio, 3),
+        "ratio": found.ratio,
         "precision": found.precision,
         "at_least": row.at_least,
         "reached": found.ratio >= row.at_least,
