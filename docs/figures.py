@@ -1,7 +1,8 @@
 """Pictures for docs/dreams.md and docs/rounds.md, from what the pipeline made in this folder.
 
-`python docs/figures.py` draws the dream of TakeCover, or of `--round`. `--film pendulum-3` draws
-stills of `reports/pendulum-3/loop.mp4` instead, and takes over `loop.png` from beside it.
+`python docs/figures.py` draws the dream of TakeCover, or of `--round`; with `--only prediction ends
+--suffix=-full` some of the pictures, under other names. `--film pendulum-3` draws stills of
+`reports/pendulum-3/loop.mp4` instead, and takes over `loop.png` from beside it.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from world_models.config import DreamConfig, Params, RNNConfig
 from world_models.data.datasets import split_episodes
-from world_models.data.store import EpisodeStore
+from world_models.data.store import EpisodeAt, EpisodeStore
 from world_models.evaluation import bootstrap_interval
 from world_models.evolution.fitness import score
 from world_models.files import made_whole
@@ -47,6 +48,10 @@ FILMED = 10
 """Stills of a film."""
 DREAMS = 100
 """Episodes that a mean is of."""
+ENDINGS = 5
+"""Episodes whose end is pictured."""
+BEFORE_END = (24, 14, 7, 5, 3, 2, 1, 0)
+"""Steps before the last that are pictured of each."""
 APART = 4
 """Steps between two that are pictured of the data set, up to an episode's last."""
 
@@ -80,9 +85,11 @@ class Shown(NamedTuple):
 
 
 def main() -> None:
-    """Draws all figures."""
+    """Draws the figures asked for."""
     parser = argparse.ArgumentParser(prog="python docs/figures.py", description=__doc__)
     parser.add_argument("--round", default="takecover")
+    parser.add_argument("--only", nargs="+", choices=list(FIGURES), default=OF_ANY_ROUND)
+    parser.add_argument("--suffix", default="", help="of the names of pictures")
     parser.add_argument("--film", metavar="ROUND")
     arguments = parser.parse_args()
     if arguments.film:
@@ -90,10 +97,8 @@ def main() -> None:
         keep(f"loop-{arguments.film}", Image.open(Path("reports", arguments.film, "loop.png")))
         return
     shown = opened(arguments.round)
-    save("dream-prediction", prediction(shown))
-    save("dream-nll", likelihood(shown))
-    save("dream-temperature", temperatures(shown))
-    save("dream-cheating", cheating(shown))
+    for name in arguments.only:
+        save(f"dream-{name}{arguments.suffix}", FIGURES[name](shown))
 
 
 def save(name: str, figure: Figure) -> None:
@@ -138,12 +143,18 @@ class Foreseen(NamedTuple):
     """z_0 to z_T (T + 1, z)"""
     mixture: Mixture
     """What M holds of z_1 to z_T, from h_1 to h_T: (T, K, z)."""
+    end: Tensor
+    """Its done head's output for an end with each step (T,), as trained: ends weigh more there."""
+
+
+def longest(shown: Shown) -> EpisodeAt:
+    """The longest held-out episode."""
+    return max(split_episodes(shown.latents)[1], key=lambda episode: episode.length)
 
 
 @torch.inference_mode()
-def foreseen(shown: Shown) -> Foreseen:
-    """The longest held-out episode."""
-    at = max(split_episodes(shown.latents)[1], key=lambda episode: episode.length)
+def foreseen(shown: Shown, at: EpisodeAt) -> Foreseen:
+    """M's way through a held-out episode."""
     same = next(one for one in shown.episodes.episodes() if one.seed == at.seed)
     episode, rnn = shown.latents.read(at), shown.agent.rnn
     mu, logvar = (torch.from_numpy(episode.frames[name]).float() for name in ("mu", "logvar"))
@@ -153,13 +164,15 @@ def foreseen(shown: Shown) -> Foreseen:
     begins = torch.arange(at.length)[:, None] == 0
     hidden, _ = rnn.advance(latent[:-1, None], action[:, None], begins, rnn.initial_state(1))
     frames = shown.episodes.read(same).frames["frames"]
-    return Foreseen(frames, latent, rnn.predict(hidden[:, 0]).mixture)
+    said = rnn.predict(hidden[:, 0])
+    assert said.done_logit is not None
+    return Foreseen(frames, latent, said.mixture, said.done_logit.sigmoid())
 
 
 @torch.inference_mode()
 def prediction(shown: Shown) -> Figure:
     """Frames beside V's picture of them, and M's of the next beside what came."""
-    seen = foreseen(shown)
+    seen = foreseen(shown, longest(shown))
     weights = seen.mixture.logits.softmax(-2)
     expected = (weights * seen.mixture.mu).sum(-2)
     steps = [len(expected) - 1 - APART * number for number in range(5, -1, -1)]
@@ -198,7 +211,7 @@ def strips(rows: dict[str, Any], columns: Sequence[str]) -> Figure:
 @torch.inference_mode()
 def likelihood(shown: Shown) -> Figure:
     """Densities of a well and of a badly foreseen number of z, and the NLL of all of them."""
-    seen = foreseen(shown)
+    seen = foreseen(shown, longest(shown))
     nll = negative_log_likelihood(seen.mixture, seen.latent[1:])
     mean = nll.mean(0).numpy()
     figure = Figure(figsize=(10, 3.2), layout="constrained")
@@ -283,6 +296,27 @@ def cheating(shown: Shown) -> Figure:
     return figure
 
 
+def ends(shown: Shown) -> Figure:
+    """The last frames of held-out episodes of agents that the game ended, with M's word below."""
+    found = [
+        at
+        for at in split_episodes(shown.latents)[1]
+        if at.policy == "agent" and at.terminated and at.length > BEFORE_END[0]
+    ]
+    if len(found) < ENDINGS:
+        raise SystemExit(f"ends: {len(found)} held-out episodes of an agent; {ENDINGS} are drawn")
+    rows, said = {}, list[float]()
+    for place in range(ENDINGS):
+        at = found[place * len(found) // ENDINGS]
+        seen, steps = foreseen(shown, at), [at.length - 1 - before for before in BEFORE_END]
+        rows[f"step {at.length},\nseed {at.seed}"] = seen.frames[steps]
+        said += seen.end[steps].tolist()
+    figure = strips(rows, [f"{before} before" if before else "the last" for before in BEFORE_END])
+    for axes, end in zip(figure.axes, said, strict=True):
+        axes.set_xlabel(f"{end:.2f}", fontsize=9)
+    return figure
+
+
 def stills(round_: str) -> Figure:
     """The first round's agent over this one's, in the same episode."""
     pictures = imageio.mimread(Path("reports", round_, "loop.mp4"), memtest=False)
@@ -294,6 +328,18 @@ def stills(round_: str) -> Figure:
         f"round {number(round_)}": [picture[:, -height:] for picture in chosen],
     }
     return strips(rows, [f"step {every * place}" for place in range(FILMED)])
+
+
+FIGURES = {
+    "prediction": prediction,
+    "nll": likelihood,
+    "temperature": temperatures,
+    "cheating": cheating,
+    "ends": ends,
+}
+"""What draws each picture of a round, by its name."""
+OF_ANY_ROUND = [name for name in FIGURES if name != "ends"]
+"""A first round's data set holds no agent's episodes."""
 
 
 if __name__ == "__main__":
