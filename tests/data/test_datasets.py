@@ -102,6 +102,20 @@ def test_without_a_seed_frames_keep_their_order_for_one_epoch(store):
     assert told(stream) == told(stream) == everything(store, episodes)[: 513 // 32 * 32]
 
 
+def test_validation_shows_a_bounded_number_of_chunks(store, monkeypatch):
+    monkeypatch.setattr("world_models.data.datasets.VALIDATED_CHUNKS", 2)
+    shown = told(FrameBatches(store, store.episodes(), 32, None))
+    assert 0 < len(shown) <= 200
+    assert len({episode for episode, _ in shown}) == 2  # spread over the data set
+
+
+def test_validation_shows_all_parts_of_episodes_of_one_length(tmp_path, monkeypatch):
+    monkeypatch.setattr("world_models.data.datasets.VALIDATED_CHUNKS", 4)
+    alike = write(tmp_path, [250] * 4)  # 3 chunks each
+    shown = told(FrameBatches(alike, alike.episodes(), 32, None))
+    assert {step // 100 for _, step in shown} == {0, 1, 2}
+
+
 def test_the_buffer_is_bounded_and_loses_no_frame_between_its_fillings(store, monkeypatch):
     monkeypatch.setattr("world_models.data.datasets.SHUFFLED_CHUNKS", 2)
     seen = told(islice(FrameBatches(store, store.episodes(), 64, seed=0), EPOCH))

@@ -6,6 +6,7 @@ Both read the store as they go, so memory does not grow with the data set.
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import count, islice
+from math import gcd
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,8 @@ VALIDATION_EVERY = 10
 """One episode in so many is kept for validation."""
 SHUFFLED_CHUNKS = 80
 """Chunks of frames that are mixed at a time: 8,000 frames, 98 MB."""
+VALIDATED_CHUNKS = 200
+"""Chunks of frames that V is validated on, at most: 20,000 frames."""
 CACHED_STEPS = 500_000
 """Steps of latents kept in memory: 130 MB of CarRacing's. Opening an episode takes 16 ms."""
 
@@ -52,7 +55,8 @@ class FrameBatches(IterableDataset[Tensor]):
     ) -> None:
         """Leaves out the first `seen` batches, at the cost of reading those of their last epoch.
 
-        A seed of None keeps the frames in order, for one epoch (validation).
+        A seed of None is for validation: one epoch, in order, of chunks spread over the episodes,
+        at most VALIDATED_CHUNKS of them, so that its time does not grow with the data set.
         """
         self.store, self.batch_size, self.seed = store, batch_size, seed
         self.parts = [
@@ -60,7 +64,10 @@ class FrameBatches(IterableDataset[Tensor]):
             for at in episodes
             for start in range(0, at.length + 1, CHUNK)
         ]
-        frames = sum(at.length + 1 for at in episodes)
+        if seed is None:
+            longest = max(at.length // CHUNK + 1 for at in episodes)
+            self.parts = self.parts[:: _stride(len(self.parts), longest)]
+        frames = sum(stop - start for _, start, stop in self.parts)
         if frames < batch_size:
             raise StoreError(
                 f"{store.folder}: {frames} frames to train or validate on make no batch "
@@ -91,6 +98,17 @@ class FrameBatches(IterableDataset[Tensor]):
             for start in range(0, whole, self.batch_size):
                 yield torch.from_numpy(frames[start : start + self.batch_size])
             kept = frames[whole:]
+
+
+def _stride(chunks: int, longest: int) -> int:
+    """So many chunks to the next that is validated on, where an episode has `longest` at most.
+
+    With a factor in common, it would come upon the same minutes of every episode of that length.
+    """
+    stride = -(-chunks // VALIDATED_CHUNKS)
+    while gcd(stride, longest) > 1:
+        stride += 1
+    return stride
 
 
 class Sequences(NamedTuple):
