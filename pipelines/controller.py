@@ -57,10 +57,11 @@ def run(stage: Stage) -> None:
 
 def warn_if_fooled(history: list[Generation], now: Generation) -> None:
     """Says so where C has risen in the dream and fallen in the game since it was best there."""
-    best = max(history, key=lambda generation: generation.merit, default=None)
+    judged = [generation for generation in history if generation.validation is not None]
+    best = max(judged, key=lambda generation: generation.merit, default=None)
     if best is None or best.validation is None or now.validation is None:
         return
-    if fooled(best.validation, now.validation):
+    if fooled(best.validation, now.validation, len(judged)):
         was, is_ = (row(generation) for generation in (best, now))
         print(
             f"controller: generation {now.number} is fooled by the dream: since {best.number} it "

@@ -158,6 +158,12 @@ def test_the_dream_fools_where_it_rises_and_the_game_falls_beyond_chance(real, d
     assert fooled(before, a_validation(real, dream)) is expected
 
 
+def test_the_best_of_many_was_lucky_and_has_to_fall_further():
+    before, now = a_validation([10, 11, 10, 11], [10, 10]), a_validation([8, 9, 9, 11], [11, 12])
+    assert fooled(before, now)
+    assert not fooled(before, now, among=20)
+
+
 def a_validation(real, dream):
     played = [Played(np.array([returns], float), np.ones((1, 1), int)) for returns in (real, dream)]
     return Validation(*played)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -52,15 +53,16 @@ class Generation:
         return -np.inf if self.validation is None else float(self.validation.real.returns.mean())
 
 
-def fooled(before: Validation, now: Validation) -> bool:
-    """Whether the dream's mean has risen while the real one fell.
+def fooled(before: Validation, now: Validation, among: int = 1) -> bool:
+    """Whether the dream's mean has risen while the real one fell, by more than 1 in 20's chance.
 
-    Both are of the same seeds: the mean of the differences has to be 1.6 standard errors under 0.
+    Both are of the same seeds. The best of many owes some of it to luck: where `before` is the
+    best among so many, each of them has its share of that 1 in 20 (Bonferroni).
     """
     change = (now.real.returns - before.real.returns).flatten()
     error = change.std(ddof=1) / np.sqrt(len(change)) if len(change) > 1 else np.inf
     risen = now.dream.returns.mean() > before.dream.returns.mean()
-    return bool(risen and change.mean() < -1.645 * error)
+    return bool(risen and change.mean() < NormalDist().inv_cdf(0.05 / among) * error)
 
 
 def evolve(
