@@ -30,6 +30,7 @@ from world_models.execution import best_device
 from world_models.files import made_whole
 from world_models.models.checkpoint import load_rnn, load_vae
 from world_models.models.controller import Controllers
+from world_models.models.inference import for_inference
 from world_models.models.precision import weights_dtype
 from world_models.seeds import VALIDATE
 from world_models.tasks import get_task
@@ -92,10 +93,10 @@ class Course:
         self.config = params.section(ControllerConfig)
         self.temperature = params.section(DreamConfig).temperature
         place = best_device(), weights_dtype(self.config.precision)
-        vae = load_vae(Path("models/carracing/vae.safetensors")).to(*place)
+        vae = for_inference(load_vae(Path("models/carracing/vae.safetensors")), *place)
         size = vae.sizes.latent_size
         file = Path("models/carracing/rnn.safetensors")
-        rnn = load_rnn(file, size, TASK.action_size).to(*place)
+        rnn = for_inference(load_rnn(file, size, TASK.action_size), *place)
         latents = EpisodeStore(Path("data/carracing/latents"))
         starts = first_latents(latents, params.section(DreamConfig).starts)
 

@@ -2,6 +2,7 @@
 
 import atexit
 import tempfile
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from world_models.encoding import encode
 from world_models.execution import best_device
 from world_models.models.checkpoint import feature_size
 from world_models.models.controller import Controllers, ControllerSizes
+from world_models.models.inference import for_inference
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.precision import weights_dtype
 from world_models.models.vae import VAE, VAESizes
@@ -38,24 +40,34 @@ def params(task: str) -> Params:
 
 
 @cache
-def vae(task: str, precision: WeightsPrecision = "32-true") -> VAE:
-    """A fresh V of the task's size."""
+def fresh_vae(task: str) -> VAE:
+    """A V of the task's size."""
     torch.manual_seed(0)
     sizes = VAESizes(params(task).section(VAEConfig).latent_size)
-    made = VAE(sizes).eval().requires_grad_(False)
-    return made.to(best_device(), weights_dtype(precision))
+    return VAE(sizes).eval().requires_grad_(False)
 
 
 @cache
-def rnn(task: str, precision: WeightsPrecision = "32-true") -> MDNRNN:
-    """A fresh M of the task's size, in whose dream no episode ends."""
+def vae(task: str, precision: WeightsPrecision) -> VAE:
+    """The same as the stages use it."""
+    return for_inference(deepcopy(fresh_vae(task)), best_device(), weights_dtype(precision))
+
+
+@cache
+def fresh_rnn(task: str) -> MDNRNN:
+    """An M of the task's size, in whose dream no episode ends."""
     torch.manual_seed(0)
-    config = params(task).section(RNNConfig)
-    made = RNNTraining(config, get_task(task), vae(task).sizes.latent_size).rnn
-    made.eval().requires_grad_(False)
+    config, size = params(task).section(RNNConfig), params(task).section(VAEConfig).latent_size
+    made = RNNTraining(config, get_task(task), size).rnn.eval().requires_grad_(False)
     if config.done_head:
         made.heads.bias[-1] = -100
-    return made.to(best_device(), weights_dtype(precision))
+    return made
+
+
+@cache
+def rnn(task: str, precision: WeightsPrecision) -> MDNRNN:
+    """The same as the stages use it."""
+    return for_inference(deepcopy(fresh_rnn(task)), best_device(), weights_dtype(precision))
 
 
 @cache
@@ -63,7 +75,7 @@ def controllers(task: str) -> Controllers:
     """One C with small random weights, which sees what the task's C sees."""
     cell = params(task).section(ControllerConfig).cell
     sizes = ControllerSizes(
-        feature_size(rnn(task).sizes, cell), get_task(task).action_size, bias=True, cell=cell
+        feature_size(fresh_rnn(task).sizes, cell), get_task(task).action_size, bias=True, cell=cell
     )
     torch.manual_seed(0)
     return Controllers(sizes, 0.1 * torch.randn(1, sizes.parameter_count))
@@ -91,6 +103,6 @@ def latents(task: str) -> EpisodeStore:
     """The same through a fresh V."""
     folder = _folder() / task / "latents"
     config = params(task).section(EncodeConfig)
-    for _ in encode(episodes(task), vae(task), folder, config.batch_size):
+    for _ in encode(episodes(task), vae(task, "32-true"), folder, config.batch_size):
         pass
     return EpisodeStore(folder)

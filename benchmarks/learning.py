@@ -121,7 +121,7 @@ def vae_training(effort: Effort) -> Measured:
 def rnn_training(effort: Effort) -> Measured:
     """Training M."""
     config, task = fixtures.params(TASK).section(RNNConfig), get_task(TASK)
-    size = fixtures.vae(TASK).sizes.latent_size
+    size = fixtures.fresh_vae(TASK).sizes.latent_size
     data = SequenceData(fixtures.latents(TASK), config, 0)
     batch = Sequences(*(part.to(best_device()) for part in next(iter(data.train_dataloader()))))
     rnn = RNNTraining(config, task, size).rnn.to(best_device())

@@ -1,6 +1,7 @@
 """V and M without a world, and the precision in which this machine runs them best."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache
 
 import torch
@@ -8,8 +9,10 @@ import torch
 from benchmarks import fixtures
 from benchmarks.measure import Work, quickest
 from world_models.config import WeightsPrecision
+from world_models.execution import best_device
+from world_models.models.mdnrnn import MDNRNN
 from world_models.models.precision import has_bfloat16, weights_dtype
-from world_models.models.vae import to_images
+from world_models.models.vae import VAE, to_images
 from world_models.worlds.rollout import captured
 
 CHOOSING_S = 0.3
@@ -20,7 +23,17 @@ STEPS = 20
 
 def networks(name: str, count: int, precision: WeightsPrecision) -> Work:
     """V and M on a batch of frames, without a game."""
-    vae, rnn = fixtures.vae(name, precision), fixtures.rnn(name, precision)
+    return through(fixtures.vae(name, precision), fixtures.rnn(name, precision), count)
+
+
+def eager(name: str, count: int) -> Work:
+    """The same in float32 and as torch has them."""
+    vae, rnn = deepcopy(fixtures.fresh_vae(name)), deepcopy(fixtures.fresh_rnn(name))
+    return through(vae.to(best_device()), rnn.to(best_device()), count)
+
+
+def through(vae: VAE, rnn: MDNRNN, count: int) -> Work:
+    """Frames seen and remembered, so many at a time."""
     frames = torch.zeros(count, 64, 64, 3, dtype=torch.uint8, device=vae.device)
     action = torch.zeros(count, rnn.sizes.action_size, device=vae.device)
     first = torch.zeros(count, dtype=torch.bool, device=vae.device)
@@ -36,13 +49,10 @@ def networks(name: str, count: int, precision: WeightsPrecision) -> Work:
 
 def products(name: str, count: int, precision: WeightsPrecision) -> Work:
     """The matrix products of a step of M in so many dreams, and nothing else."""
-    rnn, dtype = fixtures.rnn(name), weights_dtype(precision)
+    rnn = deepcopy(fixtures.fresh_rnn(name)).to(best_device(), weights_dtype(precision))
     lstm = (rnn.lstm.get_parameter(f"weight_{part}_l0") for part in ("ih", "hh"))
     weights = [*lstm, rnn.heads.weight]
-    pairs = [
-        (torch.zeros(count, weight.shape[1], dtype=dtype, device=rnn.device), weight.to(dtype))
-        for weight in weights
-    ]
+    pairs = [(weight.new_zeros(count, weight.shape[1]), weight) for weight in weights]
 
     @torch.inference_mode()
     def multiply() -> None:

@@ -27,7 +27,7 @@ def car_racing(number: int) -> Piece:
     Tallec, Blier and Kalainathan calls both networks whole, as they are trained, at every step.
     """
     task = get_task("carracing")
-    vae, rnn = fixtures.vae("carracing").cpu(), fixtures.rnn("carracing").cpu()
+    vae, rnn = fixtures.fresh_vae("carracing"), fixtures.fresh_rnn("carracing")
     controller = fixtures.controllers("carracing")
     game = gymnasium.make("CarRacing-v3")
     seen: dict[str, np.ndarray] = {"frame": game.reset(seed=number)[0]}
@@ -52,7 +52,7 @@ def car_racing(number: int) -> Piece:
 
 def take_cover_dream(number: int) -> Piece:
     """One dream in TakeCover's sizes: an LSTMCell, a linear layer, torch's distributions."""
-    sizes, temperature = fixtures.rnn("takecover").sizes, 1.15
+    sizes, temperature = fixtures.fresh_rnn("takecover").sizes, 1.15
     controller = fixtures.controllers("takecover")
     torch.manual_seed(number)
     cell = torch.nn.LSTMCell(sizes.latent_size + 1, sizes.hidden_size)

@@ -13,7 +13,7 @@ import torch
 from benchmarks import fixtures, textbook
 from benchmarks.crew import Crew
 from benchmarks.measure import Effort, Measured, Row, Work, compare
-from benchmarks.networks import best_precision, networks, products
+from benchmarks.networks import best_precision, eager, networks, products
 from pipelines.ground import real_world
 from world_models.config import ControllerConfig, Simulator, WeightsPrecision
 from world_models.evolution.fitness import Arena
@@ -154,7 +154,7 @@ def networks_row(effort: Effort) -> Measured:
 
     with closing(Arena(open_world, LANES, vae.device)) as arena:
         path = playing(arena.worlds, fixtures.controllers("carracing"))
-        return compare(path, [networks("carracing", LANES, "32-true")], effort, precision)
+        return compare(path, [eager("carracing", LANES)], effort, precision)
 
 
 def car_racing_features(effort: Effort) -> Measured:

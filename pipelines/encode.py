@@ -8,6 +8,7 @@ from world_models.data.store import EpisodeStore, add_shards, link_shards, whole
 from world_models.encoding import encode
 from world_models.execution import best_device
 from world_models.models.checkpoint import load_vae
+from world_models.models.inference import for_inference
 from world_models.models.precision import weights_dtype
 from world_models.progress import Progress
 
@@ -16,7 +17,8 @@ def run(stage: Stage) -> None:
     """Encodes the store shard by shard."""
     config = stage.section(EncodeConfig)
     store = EpisodeStore(stage.episodes)
-    vae = load_vae(stage.model("vae")).to(best_device(), weights_dtype(config.precision))
+    dtype = weights_dtype(config.precision)
+    vae = for_inference(load_vae(stage.model("vae")), best_device(), dtype)
     frames = sum(at.length + 1 for at in store.episodes())
     made = stage.state / "latents"
     stage.goes_on(len(whole_shards(made)), len(store.shards), "shards")

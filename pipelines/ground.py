@@ -20,6 +20,7 @@ from world_models.evolution.search import Validation
 from world_models.execution import best_device
 from world_models.models.checkpoint import feature_size, load_controllers, load_rnn, load_vae
 from world_models.models.controller import Controllers, ControllerSizes
+from world_models.models.inference import for_inference
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.precision import weights_dtype
 from world_models.models.vae import VAE
@@ -96,10 +97,11 @@ def ground(stage: Stage) -> Ground:
     """Of a stage, from its files and parameters."""
     config = stage.section(ControllerConfig)
     place = best_device(), weights_dtype(config.precision)
-    vae = load_vae(stage.model("vae")).to(*place)
-    rnn = load_rnn(stage.model("rnn"), vae.sizes.latent_size, stage.task.action_size).to(*place)
+    vae = for_inference(load_vae(stage.model("vae")), *place)
+    size = vae.sizes.latent_size
+    rnn = for_inference(load_rnn(stage.model("rnn"), size, stage.task.action_size), *place)
     sizes = controller_sizes(config, rnn, stage.task)
-    latents = open_latents(stage, vae.sizes.latent_size)
+    latents = open_latents(stage, size)
     centre = None
     if config.centred:
         centre = feature_mean(latents, stage.task, rnn, config.cell)[: sizes.feature_size]

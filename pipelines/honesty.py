@@ -13,6 +13,7 @@ from world_models.data.store import EpisodeStore
 from world_models.execution import best_device
 from world_models.honesty import Still, disagreement, dreamed, stand_still
 from world_models.models.checkpoint import load_rnn, load_vae
+from world_models.models.inference import for_inference
 from world_models.progress import Progress
 from world_models.seeds import VALIDATE
 from world_models.worlds.rollout import Played
@@ -26,9 +27,10 @@ def run(stage: Stage) -> None:
     config, collecting = stage.section(DreamConfig), stage.section(CollectConfig)
     seeds = VALIDATE[: config.honesty_episodes]
     policies = [random_policy(stage.task, collecting, stage.params.seed, seed) for seed in seeds]
-    vae = load_vae(stage.model("vae")).to(best_device())
+    vae = for_inference(load_vae(stage.model("vae")), best_device())
     size = vae.sizes.latent_size
-    rnn = load_rnn(stage.model("rnn"), size, stage.task.action_size).to(best_device())
+    file = stage.model("rnn")
+    rnn = for_inference(load_rnn(file, size, stage.task.action_size), best_device())
     latents = open_latents(stage, size)
     sees = collecting.policy == "random-network"
     dream = open_dreams(stage, latents, rnn, cell=False, vae=vae if sees else None)(len(seeds))

@@ -6,7 +6,7 @@ from benchmarks import fixtures, textbook
 
 
 def test_v_and_m_are_run_whole_at_every_step():
-    vae, rnn = fixtures.vae("carracing"), fixtures.rnn("carracing")
+    vae, rnn = fixtures.fresh_vae("carracing"), fixtures.fresh_rnn("carracing")
     parts = [vae.encoder, vae.decoder, rnn.lstm, rnn.heads]
     runs = []
     with ExitStack() as hooks:

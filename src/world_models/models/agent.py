@@ -8,6 +8,7 @@ import torch
 
 from world_models.models.checkpoint import load_controllers, load_rnn, load_vae
 from world_models.models.controller import Controllers
+from world_models.models.inference import for_inference
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.vae import VAE
 
@@ -34,6 +35,6 @@ def load_agent(files: AgentFiles, action_size: int, device: torch.device) -> Age
 
     Raises CheckpointError where they are missing or don't fit together.
     """
-    vae = load_vae(files.vae).to(device)
-    rnn = load_rnn(files.rnn, vae.sizes.latent_size, action_size).to(device)
+    vae = for_inference(load_vae(files.vae), device)
+    rnn = for_inference(load_rnn(files.rnn, vae.sizes.latent_size, action_size), device)
     return Agent(vae, rnn, load_controllers(files.controller, rnn).to(device))

@@ -52,7 +52,7 @@ class MDNRNN(nn.Module):
         super().__init__()
         self.sizes = sizes
         inputs = sizes.latent_size + sizes.action_size + sizes.restart_input
-        self.lstm = nn.LSTM(inputs, sizes.hidden_size)
+        self.lstm: nn.Module = nn.LSTM(inputs, sizes.hidden_size)
         self._use_one_bias()
         mixture_outputs = sizes.latent_size * sizes.mixtures * 3
         self._split = [mixture_outputs, int(sizes.reward_head), int(sizes.done_head)]
