@@ -2,7 +2,8 @@
 
 `python docs/figures.py` draws the dream of TakeCover, or of `--round`; with `--only prediction ends
 --suffix=-full` some of the pictures, under other names. `--film pendulum-3` draws stills of
-`reports/pendulum-3/loop.mp4` instead, and takes over `loop.png` from beside it.
+`reports/pendulum-3/loop.mp4` instead, and takes over `loop.png` from beside it. `--compare` draws
+`docs/rounds.csv`.
 """
 
 import argparse
@@ -40,6 +41,7 @@ from world_models.worlds.dream import DreamWorld, first_latents
 from world_models.worlds.world import World
 
 PICTURES = Path(__file__).parent / "pictures"
+ROUNDS = Path(__file__).parent / "rounds.csv"
 TEMPERATURES = (0.1, 0.5, 1.0, 1.15, 1.3)
 AT = (1, 10, 20, 40, 80, 160)
 """Steps of an episode that are pictured."""
@@ -91,7 +93,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(FIGURES), default=OF_ANY_ROUND)
     parser.add_argument("--suffix", default="", help="of the names of pictures")
     parser.add_argument("--film", metavar="ROUND")
+    parser.add_argument("--compare", action="store_true")
     arguments = parser.parse_args()
+    if arguments.compare:
+        save("rounds", with_and_without())
+        return
     if arguments.film:
         save(f"film-{arguments.film}", stills(arguments.film))
         keep(f"loop-{arguments.film}", Image.open(Path("reports", arguments.film, "loop.png")))
@@ -328,6 +334,23 @@ def stills(round_: str) -> Figure:
         f"round {number(round_)}": [picture[:, -height:] for picture in chosen],
     }
     return strips(rows, [f"step {every * place}" for place in range(FILMED)])
+
+
+def with_and_without() -> Figure:
+    """Scores with a second round and without, against minutes of evolution and of that round."""
+    with ROUNDS.open() as file:
+        ways = list(csv.DictReader(file))
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    tasks = sorted({way["task"] for way in ways})
+    for axes, task in zip(figure.subplots(1, len(tasks)), tasks, strict=True):
+        for way in [way for way in ways if way["task"] == task]:
+            minutes, mean, low, high = (float(way[n]) for n in ("minutes", "mean", "low", "high"))
+            axes.errorbar(
+                minutes, mean, [[mean - low], [high - mean]], fmt="o", capsize=4, label=way["way"]
+            )
+        axes.set(title=task, xlabel="minutes", ylabel="return in the game, 100 episodes")
+        axes.legend()
+    return figure
 
 
 FIGURES = {
