@@ -342,12 +342,12 @@ def with_and_without() -> Figure:
         ways = list(csv.DictReader(file))
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     tasks = sorted({way["task"] for way in ways})
-    for axes, task in zip(figure.subplots(1, len(tasks)), tasks, strict=True):
-        for way in [way for way in ways if way["task"] == task]:
-            minutes, mean, low, high = (float(way[n]) for n in ("minutes", "mean", "low", "high"))
-            axes.errorbar(
-                minutes, mean, [[mean - low], [high - mean]], fmt="o", capsize=4, label=way["way"]
-            )
+    places = dict(zip(tasks, figure.subplots(1, len(tasks)), strict=True))
+    for way in ways:
+        minutes, mean, low, high = (float(way[n]) for n in ("minutes", "mean", "low", "high"))
+        spread = [[mean - low], [high - mean]]
+        places[way["task"]].errorbar(minutes, mean, spread, fmt="o", capsize=4, label=way["way"])
+    for task, axes in places.items():
         axes.set(title=task, xlabel="minutes", ylabel="return in the game, 100 episodes")
         axes.legend()
     return figure
