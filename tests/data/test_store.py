@@ -8,10 +8,17 @@ import zipfile
 import numpy as np
 import pytest
 
-from world_models.data.store import CHUNK, Episode, EpisodeStore, shard_path, write_shard
+from world_models.data.store import (
+    CHUNK,
+    SMALL_ROWS,
+    Episode,
+    EpisodeStore,
+    shard_path,
+    write_shard,
+)
 from world_models.errors import StoreError
 
-LENGTHS = [5, CHUNK + 30, 1, CHUNK - 1]
+LENGTHS = [5, SMALL_ROWS + 30, 1, CHUNK - 1]
 
 
 def an_episode(seed, length):

@@ -121,22 +121,22 @@ def _play_once(
     task: Task, lanes: Lanes, seeds: Sequence[int], job: ShardJob, agent: Agent | None
 ) -> list[Episode]:
     cast = players(task, job.config, job.seed, seeds, agent)
-    first = lanes.reset(seeds)
-    frames = [[frame.copy()] for frame in first]
+    latest = lanes.reset(seeds)
+    frames = [[frame] for frame in latest]
     actions: list[list[np.ndarray]] = [[] for _ in seeds]
     rewards: list[list[float]] = [[] for _ in seeds]
     ended = np.zeros(len(seeds), bool)
     playing = np.arange(len(seeds))
     while len(playing):
-        latest = np.stack([frames[lane][-1] for lane in playing])
         chosen = cast.act(playing, latest).astype(np.float32)
-        shown, gained, terminated, truncated = lanes.step(playing, chosen)
+        latest, gained, terminated, truncated = lanes.step(playing, chosen)
         for i, lane in enumerate(playing):
-            frames[lane].append(shown[i].copy())
+            frames[lane].append(latest[i])
             actions[lane].append(chosen[i])
             rewards[lane].append(gained[i])
         ended[playing] = terminated
-        playing = playing[~(terminated | truncated)]
+        goes_on = ~(terminated | truncated)
+        playing, latest = playing[goes_on], latest[goes_on]
     return [
         Episode(
             seed,

@@ -24,7 +24,9 @@ from world_models.errors import StoreError
 from world_models.files import link_or_copy, made_whole
 
 CHUNK = 100
-"""Frames or steps a chunk: what is decompressed at a time."""
+"""Frames a chunk: what is decompressed at a time."""
+SMALL_ROWS = 1000
+"""Rows a chunk of latents or steps: Zarr takes over half a millisecond for a chunk of any size."""
 OPEN_SHARDS = 64
 """Kept open at a time: opening one takes as long as reading hundreds of frames."""
 DESCRIBED = ("seeds", "terminated", "rounds", "policies")
@@ -106,7 +108,7 @@ def write_shard(path: Path, episodes: Sequence[Episode], total: int) -> None:
             group.create_array(
                 f"{kind}/{name}",
                 data=rows,
-                chunks=(CHUNK, *rows.shape[1:]),
+                chunks=(CHUNK if name == "frames" else SMALL_ROWS, *rows.shape[1:]),
                 compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
             )
     _write_zip(path, {name: value.to_bytes() for name, value in store._store_dict.items()})

@@ -24,7 +24,7 @@ class MDNRNNSizes:
 
 
 class State(NamedTuple):
-    """The LSTM's state: hidden and cell, (N, hidden_size) each."""
+    """The LSTM's state: hidden and cell, (N, hidden_size) each, in the weights' precision."""
 
     hidden: Tensor
     cell: Tensor
@@ -78,7 +78,7 @@ class MDNRNN(nn.Module):
 
     def initial_state(self, count: int) -> State:
         """The state before an episode: zeros, (count, hidden_size)."""
-        zeros = torch.zeros(count, self.sizes.hidden_size, device=self.device)
+        zeros = self.heads.weight.new_zeros(count, self.sizes.hidden_size)
         return State(zeros, zeros.clone())  # two tensors: worlds write to them
 
     def advance(
@@ -109,7 +109,7 @@ class MDNRNN(nn.Module):
             hiddens.append(hidden)
             state = State(last.squeeze(0), cell.squeeze(0))
         all_hidden = torch.cat(hiddens) if len(hiddens) > 1 else hiddens[0]
-        return all_hidden.float(), State(*(part.float() for part in state))
+        return all_hidden.to(dtype), State(*(part.to(dtype) for part in state))
 
     def step(self, latent: Tensor, action: Tensor, restart: Tensor, state: State) -> State:
         """Moves the state by one step: `advance` for (N, z), (N, a) and (N,)."""

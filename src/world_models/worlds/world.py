@@ -25,9 +25,9 @@ class Moment(NamedTuple):
     latent: Tensor
     """The z of the frame that C is about to act on (lanes, z)."""
     hidden: Tensor
-    """M's hidden state, of everything before that frame (lanes, h)."""
+    """M's hidden state, of everything before that frame (lanes, h), in M's precision."""
     cell: Tensor
-    """M's cell state (lanes, h)."""
+    """M's cell state (lanes, h), the same."""
     steps: Tensor
     """Steps taken in the episode (lanes,)."""
     terminated: Tensor
