@@ -13,8 +13,8 @@ from torch import Tensor
 
 from benchmarks import fixtures
 from benchmarks.measure import Effort, Measured, Row, Work, compare, quickest
-from benchmarks.networks import best_precision, networks
-from benchmarks.worlds import LANES, bare_envpool
+from benchmarks.networks import best_precision, cores, networks, repeated, side_by_side
+from benchmarks.worlds import LANES, replayed_envpool
 from world_models.collecting.shards import Origin, collect, shard_jobs
 from world_models.config import CollectConfig, EncodeConfig, Precision, RNNConfig, VAEConfig
 from world_models.data.datasets import Sequences
@@ -163,7 +163,7 @@ def collecting(effort: Effort) -> Measured:
     """Collecting into the store, once its processes are going."""
     config = fixtures.params(TASK).section(CollectConfig)
     config = config.model_copy(update={"episodes": 2 * fixtures.EPISODES})
-    return compare(Collecting(config), [bare_envpool(LANES)], effort)
+    return compare(Collecting(config), [replayed_envpool(fixtures.episodes(TASK))], effort)
 
 
 def encoding(effort: Effort) -> Measured:
@@ -179,11 +179,11 @@ def encoding(effort: Effort) -> Measured:
             return sum(encode(store, vae, Path(folder), batch_size))
 
     @torch.inference_mode()
-    def in_memory() -> int:
+    def in_memory() -> None:
         vae.encode(to_images(in_place))
-        return len(in_place)
 
-    return compare(Work(from_store), [Work(in_memory)], effort, precision)
+    alone = side_by_side([repeated(in_memory, len(in_place))] * cores())
+    return compare(Work(from_store), [alone], effort, precision)
 
 
 BARE = "forward, backward, step alone"

@@ -1,8 +1,9 @@
 """V and M without a world, and the precision in which this machine runs them best."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from functools import cache
+from functools import cache, partial
 
 import torch
 
@@ -22,12 +23,14 @@ STEPS = 20
 
 
 def networks(name: str, count: int, precision: WeightsPrecision) -> Work:
-    """V and M on a batch of frames, without a game."""
-    return through(fixtures.vae(name, precision), fixtures.rnn(name, precision), count)
+    """V and M on so many frames, without a game; each core has a share, as in an arena."""
+    vae, rnn = fixtures.vae(name, precision), fixtures.rnn(name, precision)
+    share = -(-count // cores())
+    return side_by_side([through(vae, rnn, share) for _ in range(-(-count // share))])
 
 
 def eager(name: str, count: int) -> Work:
-    """The same in float32 and as torch has them."""
+    """The same in float32, as torch has them: one batch, all cores at each layer."""
     vae, rnn = deepcopy(fixtures.fresh_vae(name)), deepcopy(fixtures.fresh_rnn(name))
     return through(vae.to(best_device()), rnn.to(best_device()), count)
 
@@ -45,6 +48,19 @@ def through(vae: VAE, rnn: MDNRNN, count: int) -> Work:
         rnn.step(latent, action, first, state)
 
     return repeated(step, count)
+
+
+def cores() -> int:
+    """How many can work side by side: on a GPU one, which has all of it."""
+    return torch.get_num_threads() if best_device().type == "cpu" else 1
+
+
+def side_by_side(works: Sequence[Work]) -> Work:
+    """A piece of each at once, a core each: they need not wait for each other at every layer."""
+    if len(works) == 1:
+        return works[0]
+    pool = ThreadPoolExecutor(len(works), initializer=partial(torch.set_num_threads, 1))
+    return Work(lambda: sum(pool.map(lambda work: work.run(), works)))
 
 
 def products(name: str, count: int, precision: WeightsPrecision) -> Work:

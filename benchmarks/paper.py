@@ -40,7 +40,8 @@ H200_CORES = 16
 ASSUMED = f"""
 2 cores: bench.json's rates, in the precision that it names (`paper` itself says 32-true). V and M
   take as long for a frame in any batch; training M takes what M's matrix products do. TakeCover's
-  frames take as long without V and M as with them. Honesty and pictures are left out.
+  frames take as long without V and M as with them. Honesty, pictures and, in CarRacing's official
+  game, C and what surrounds V and M are left out.
 64 cores: games, encoding, evolution 32 times as quick, trainings {32 * TRAINING_SHARE:.0f} times.
 one H200: by the rates of bench-h200.json; what only the processor does in CarRacing, by those of
   the 2 cores, on {H200_CORES} of them.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
+from typing import Any
 
 import envpool
 import gymnasium
@@ -14,21 +15,20 @@ from benchmarks import fixtures, textbook
 from benchmarks.crew import Crew
 from benchmarks.measure import Effort, Measured, Row, Work, compare
 from benchmarks.networks import best_precision, eager, networks, products
-from pipelines.ground import real_world
+from pipelines.ground import GAMES, real_world
 from world_models.config import ControllerConfig, Simulator, WeightsPrecision
+from world_models.data.store import EpisodeStore
 from world_models.evolution.fitness import Arena
 from world_models.models.controller import Controllers
-from world_models.task import FRAME_SIZE
 from world_models.tasks import get_task
 from world_models.worlds.dream import DreamWorld
-from world_models.worlds.pixels import Transitions
-from world_models.worlds.real import RealWorld
 from world_models.worlds.rollout import captured
 from world_models.worlds.world import World
 
 LANES = 64
-"""Of the real worlds."""
-DOOM_LANES = 32
+"""Of CarRacing."""
+DOOM_LANES = GAMES
+"""As evolution has them at most."""
 DREAMS = 1024
 SKIPPED = 60
 """Steps at an episode's start that are not measured: CarRacing zooms in, its dearest frames."""
@@ -93,26 +93,6 @@ def replayed(step: Callable[[], None], lanes: int) -> Callable[[int], int]:
     return steps
 
 
-class Frozen:
-    """Lanes of a game that always shows the same and takes no time."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self._frames = np.zeros((count, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-
-    def reset(self, seeds: Sequence[int] | np.ndarray) -> np.ndarray:
-        """The frames."""
-        return self._frames
-
-    def step(self, lanes: np.ndarray, actions: np.ndarray) -> Transitions:
-        """The same frames, no reward, no end."""
-        no = np.zeros(len(lanes), bool)
-        return self._frames[lanes], np.zeros(len(lanes), np.float32), no, no
-
-    def close(self) -> None:
-        """Nothing to stop."""
-
-
 def real_worlds(
     stack: ExitStack, name: str, count: int, simulator: Simulator, precision: WeightsPrecision
 ) -> list[World]:
@@ -143,18 +123,37 @@ def bare_envpool(count: int) -> Work:
     return stretch(pool.reset, steps)
 
 
+def replayed_envpool(store: EpisodeStore) -> Work:
+    """A data set's drives in EnvPool, side by side, with no look at their frames.
+
+    What a frame costs hangs on what it shows: a car that spins on the grass is dearer than one
+    that rolls down the road.
+    """
+    task, drives = get_task("carracing"), store.episodes()
+    moves = [task.to_env(store.read(drive).steps["actions"]) for drive in drives]
+    seeds, lengths = [drive.seed for drive in drives], np.array([drive.length for drive in drives])
+    pool: Any = None
+
+    def prepare() -> None:
+        nonlocal pool
+        pool = None  # its seeds are fixed when it is made
+        pool = envpool.make("CarRacing-v3", env_type="gymnasium", num_envs=len(seeds), seed=seeds)
+        pool.reset()
+
+    def drive() -> int:
+        for step in range(lengths.max()):
+            going = np.flatnonzero(lengths > step).astype(np.int32)
+            pool.step(np.stack([moves[lane][step] for lane in going]), going)
+        return int(lengths.sum())
+
+    return Work(drive, prepare)
+
+
 def networks_row(effort: Effort) -> Measured:
-    """V and M as the real world runs them, with C, round a game that takes no time."""
+    """V and M alone."""
     precision = best_precision(networks, "carracing", LANES)
-    task, vae = get_task("carracing"), fixtures.vae("carracing", precision)
-
-    def open_world(lanes: int) -> World:
-        rnn = fixtures.rnn("carracing", precision)
-        return RealWorld(task, Frozen(lanes), vae, rnn, False, sampled=False)
-
-    with closing(Arena(open_world, LANES, vae.device)) as arena:
-        path = playing(arena.worlds, fixtures.controllers("carracing"))
-        return compare(path, [eager("carracing", LANES)], effort, precision)
+    path = networks("carracing", LANES, precision)
+    return compare(path, [eager("carracing", LANES)], effort, precision)
 
 
 def car_racing_features(effort: Effort) -> Measured:

@@ -39,10 +39,12 @@ class Grey:
         return torch.full((len(latent), 3, 64, 64), 0.2)
 
 
-def rewarding_dream(lanes: int, device: str = "cpu", **more: object) -> DreamWorld:
+def rewarding_dream(
+    lanes: int, device: str = "cpu", dtype: torch.dtype = torch.float32, **more: object
+) -> DreamWorld:
     """A dream of that M."""
     starts = torch.zeros(3, 2, LATENT)  # N(0, 1)
-    rnn = rewarding_rnn().to(device)
+    rnn = rewarding_rnn().to(device, dtype)
     return DreamWorld(TASK, rnn, starts, lanes, 1.0, cell=False, **more)
 
 

@@ -49,8 +49,7 @@ def test_ms_likelihood_is_the_same_over_a_long_sequence():
 
 
 def test_a_dream_scores_the_same():
-    world, rounded = rewarding_dream(3), rewarding_dream(3)
-    rounded.rnn.to(torch.bfloat16)
+    world, rounded = rewarding_dream(3), rewarding_dream(3, dtype=torch.bfloat16)
     expected, played = (play(one, pushed, [1, 2, 3]) for one in (world, rounded))
     assert rounded.features().dtype == torch.float32
     assert played.lengths.tolist() == [STEPS] * 3

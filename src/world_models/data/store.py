@@ -108,10 +108,14 @@ def write_shard(path: Path, episodes: Sequence[Episode], total: int) -> None:
             group.create_array(
                 f"{kind}/{name}",
                 data=rows,
-                chunks=(CHUNK if name == "frames" else SMALL_ROWS, *rows.shape[1:]),
+                chunks=(_rows_a_chunk(name), *rows.shape[1:]),
                 compressors=BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"),
             )
     _write_zip(path, {name: value.to_bytes() for name, value in store._store_dict.items()})
+
+
+def _rows_a_chunk(name: str) -> int:
+    return CHUNK if name == "frames" else SMALL_ROWS  # latents have rows of frames, but are small
 
 
 def _write_zip(path: Path, entries: Mapping[str, bytes]) -> None:

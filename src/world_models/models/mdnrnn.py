@@ -109,6 +109,7 @@ class MDNRNN(nn.Module):
             hiddens.append(hidden)
             state = State(last.squeeze(0), cell.squeeze(0))
         all_hidden = torch.cat(hiddens) if len(hiddens) > 1 else hiddens[0]
+        # Under autocast the LSTM's own are in bfloat16.
         return all_hidden.to(dtype), State(*(part.to(dtype) for part in state))
 
     def step(self, latent: Tensor, action: Tensor, restart: Tensor, state: State) -> State:
