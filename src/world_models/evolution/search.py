@@ -53,7 +53,7 @@ class Generation:
         return -np.inf if self.validation is None else float(self.validation.real.returns.mean())
 
 
-def fooled(before: Validation, now: Validation, among: int = 1) -> bool:
+def fooled(before: Validation, now: Validation, among: int) -> bool:
     """Whether the dream's mean has risen while the real one fell, by more than 1 in 20's chance.
 
     Both are of the same seeds. The best of many owes some of it to luck: where `before` is the

@@ -22,7 +22,7 @@ def for_inference(
     network: Network, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Network:
     """The network itself; it can't be trained, saved, moved or cast any more."""
-    network.eval().requires_grad_(False).to(device, dtype)
+    network.to(device, dtype)
     if device.type == "cpu" and torch.backends.mkldnn.is_available():
         _pack(network)
     return network
