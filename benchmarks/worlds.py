@@ -1,7 +1,6 @@
 """Rows of the real worlds and of the dream."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from benchmarks import fixtures, textbook
 from benchmarks.crew import Crew
 from benchmarks.measure import Effort, Measured, Row, Work, compare
-from benchmarks.networks import best_precision, eager, networks, products
+from benchmarks.networks import best_precision, eager, networks, products, sharing
 from pipelines.ground import GAMES, real_world
 from world_models.config import ControllerConfig, Simulator, WeightsPrecision
 from world_models.data.store import EpisodeStore
@@ -53,9 +52,7 @@ def playing(worlds: Sequence[World], controllers: Controllers) -> Work:
 
     A dream on a GPU is the replay of a CUDA graph, as in `play`; no lane of the bench's finishes.
     """
-    threads = max(1, torch.get_num_threads() // len(worlds))
-    pool = ThreadPoolExecutor(len(worlds), initializer=partial(torch.set_num_threads, threads))
-    acting = controllers.to(worlds[0].device)
+    pool, acting = sharing(len(worlds)), controllers.to(worlds[0].device)
 
     def reset() -> None:
         for world in worlds:
