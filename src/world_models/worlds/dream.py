@@ -14,6 +14,7 @@ from world_models.models.mdn import heat, sample
 from world_models.models.mdnrnn import MDNRNN, State
 from world_models.models.vae import VAE, sample_latent, to_frames
 from world_models.task import Task
+from world_models.worlds.noise import normal, uniform
 from world_models.worlds.world import Outcome, World
 
 
@@ -104,7 +105,8 @@ class DreamWorld(World):
         prediction = self.rnn.predict(state.hidden)
         mixture = heat(prediction.mixture, self.temperature)
         size = self.rnn.sizes.latent_size
-        latent = sample(mixture, self.noise.uniform(lanes, size), self.noise.normal(lanes, size))
+        words = self.noise.words(lanes, 2 * size)
+        latent = sample(mixture, uniform(words[:, :size]), normal(words[:, size:]))
         ones = torch.ones(len(lanes), device=self.device)
         reward = ones if prediction.reward is None else prediction.reward
         done = self._ends(lanes, prediction.done_logit)
