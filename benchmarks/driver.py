@@ -8,7 +8,7 @@ import argparse
 import csv
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import closing
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks import fixtures
 from pipelines.ground import Ground, controller_sizes
+from pipelines.worlds import Dreams
 from world_models.config import ControllerConfig, DreamConfig
 from world_models.data.store import EpisodeStore
 from world_models.evolution.centre import feature_mean
@@ -34,7 +35,7 @@ from world_models.models.inference import for_inference
 from world_models.models.precision import weights_dtype
 from world_models.seeds import VALIDATE
 from world_models.tasks import get_task
-from world_models.worlds.dream import DreamWorld, first_latents
+from world_models.worlds.dream import first_latents
 
 TASK = get_task("carracing")
 PLAIN = {
@@ -99,11 +100,7 @@ class Course:
         rnn = for_inference(load_rnn(file, size, TASK.action_size), *place)
         latents = EpisodeStore(Path("data/carracing/latents"))
         starts = first_latents(latents, params.section(DreamConfig).starts)
-
-        def dream(lanes: int, temperature: float | None = None) -> DreamWorld:
-            tau = self.temperature if temperature is None else temperature
-            return DreamWorld(TASK, rnn, starts, lanes, tau, self.config.cell)
-
+        dream = Dreams(TASK, rnn, starts, self.temperature, self.config.cell, None, None)
         sizes = controller_sizes(self.config, rnn, TASK)
         centre = feature_mean(latents, TASK, rnn, self.config.cell)[: sizes.feature_size]
         self.ground = Ground(TASK, self.config, vae, rnn, sizes, centre, None, dream)
@@ -120,9 +117,9 @@ class Course:
             judging += time.perf_counter() - begun
             return Validation(played, played)
 
-        with ExitStack() as opened:
-            arenas = on.arenas(opened, config, self.temperature)
-            judges = opened.enter_context(closing(Arena(on.game, len(JUDGED), on.device)))
+        with closing(on.crew()) as crew:
+            arenas = on.arenas(crew, config, self.temperature)
+            judges = Arena(on.game, len(JUDGED), crew)
             for generation in evolve(arenas, judge, on.sizes, config, seed, on.centre):
                 frames += generation.steps * config.is_real(generation.number)
                 if generation.validation is not None:

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from benchmarks import fixtures
 from benchmarks.measure import Effort, Measured, Row, Work, compare, quickest
-from benchmarks.networks import best_precision, cores, networks, repeated, side_by_side
+from benchmarks.networks import best_precision, networks, repeated, side_by_side
 from benchmarks.worlds import LANES, replayed_envpool
 from world_models.collecting.shards import Origin, collect, shard_jobs
 from world_models.config import CollectConfig, EncodeConfig, Precision, RNNConfig, VAEConfig
 from world_models.data.datasets import Sequences
 from world_models.encoding import encode
-from world_models.execution import best_device
+from world_models.execution import best_device, cores
 from world_models.models.mdn import negative_log_likelihood
 from world_models.models.precision import has_bfloat16
 from world_models.models.vae import kl_divergence, reconstruction_error, to_images
@@ -182,7 +182,7 @@ def encoding(effort: Effort) -> Measured:
     def in_memory() -> None:
         vae.encode(to_images(in_place))
 
-    alone = side_by_side([repeated(in_memory, len(in_place))] * cores())
+    alone = side_by_side([repeated(in_memory, len(in_place))] * cores(vae.device))
     return compare(Work(from_store), [alone], effort, precision)
 
 

@@ -10,7 +10,7 @@ import torch
 from benchmarks import fixtures
 from benchmarks.measure import Work, quickest
 from world_models.config import WeightsPrecision
-from world_models.execution import best_device
+from world_models.execution import best_device, cores
 from world_models.models.mdnrnn import MDNRNN
 from world_models.models.precision import has_bfloat16, weights_dtype
 from world_models.models.vae import VAE, to_images
@@ -25,7 +25,7 @@ STEPS = 20
 def networks(name: str, count: int, precision: WeightsPrecision) -> Work:
     """V and M on so many frames, without a game; each core has a share, as in an arena."""
     vae, rnn = fixtures.vae(name, precision), fixtures.rnn(name, precision)
-    share = -(-count // cores())
+    share = -(-count // cores(vae.device))
     return side_by_side([through(vae, rnn, share) for _ in range(-(-count // share))])
 
 
@@ -50,26 +50,14 @@ def through(vae: VAE, rnn: MDNRNN, count: int) -> Work:
     return repeated(step, count)
 
 
-def cores() -> int:
-    """How many can work side by side: on a GPU one, which has all of it."""
-    return torch.get_num_threads() if best_device().type == "cpu" else 1
-
-
 def side_by_side(works: Sequence[Work]) -> Work:
     """A piece of each at once, a core each: they need not wait for each other at every layer."""
     if len(works) == 1:
         return works[0]
-    pool = sharing(len(works))
+    # Kept for all pieces: new threads for each, as `sharing_cores` makes them, cost 2% of its time.
+    share = partial(torch.set_num_threads, max(1, torch.get_num_threads() // len(works)))
+    pool = ThreadPoolExecutor(len(works), initializer=share)
     return Work(lambda: sum(pool.map(lambda work: work.run(), works)))
-
-
-def sharing(workers: int) -> ThreadPoolExecutor:
-    """Threads that have a share of the cores each, kept for all pieces of work.
-
-    New ones for each, as `sharing_cores` makes them, cost a piece 2% of its time.
-    """
-    share = max(1, torch.get_num_threads() // workers)
-    return ThreadPoolExecutor(workers, initializer=partial(torch.set_num_threads, share))
 
 
 def products(name: str, count: int, precision: WeightsPrecision) -> Work:

@@ -45,8 +45,8 @@ ASSUMED = f"""
 64 cores: games, encoding, evolution 32 times as quick, trainings {32 * TRAINING_SHARE:.0f} times.
 one H200: by the rates of bench-h200.json; what only the processor does in CarRacing, by those of
   the 2 cores, on {H200_CORES} of them.
-CarRacing's official game is counted as played on all cores. Evolution has one process, in which
-  its games take turns: several would have to share the candidates, which nothing does yet.
+CarRacing's official game is counted as played on all cores. With a GPU evolution has one process,
+  in which its games take turns: several would have to share the GPU, which nothing does yet.
 Memory: of 2 cores, growth.json's; collect's is a shard of the longest episodes, twice, in each of 2
   processes, and half as much again for each other process."""
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from benchmarks import fixtures
-from benchmarks.crew import Piece
+from benchmarks.loops import Piece
 from world_models.tasks import get_task
 
 STEPS = 20

@@ -1,6 +1,6 @@
 """Rows of the real worlds and of the dream."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any
@@ -11,13 +11,14 @@ import numpy as np
 import torch
 
 from benchmarks import fixtures, textbook
-from benchmarks.crew import Crew
+from benchmarks.loops import Loops
 from benchmarks.measure import Effort, Measured, Row, Work, compare
-from benchmarks.networks import best_precision, eager, networks, products, sharing
+from benchmarks.networks import best_precision, eager, networks, products
 from pipelines.ground import GAMES, real_world
 from world_models.config import ControllerConfig, Simulator, WeightsPrecision
 from world_models.data.store import EpisodeStore
-from world_models.evolution.fitness import Arena
+from world_models.execution import best_device, cores
+from world_models.execution.crew import Crew
 from world_models.models.controller import Controllers
 from world_models.tasks import get_task
 from world_models.worlds.dream import DreamWorld
@@ -47,37 +48,55 @@ def stretch(
     return Work(partial(steps, length), prepare)
 
 
-def playing(worlds: Sequence[World], controllers: Controllers) -> Work:
-    """Steps of worlds side by side, as an arena has them, with C; finished lanes not counted.
+class Playing:
+    """A world, in whichever process, and C in it; finished lanes not counted.
 
     A dream on a GPU is the replay of a CUDA graph, as in `play`; no lane of the bench's finishes.
     """
-    pool, acting = sharing(len(worlds)), controllers.to(worlds[0].device)
 
-    def reset() -> None:
-        for world in worlds:
-            world.begin(range(world.num_envs))
+    def __init__(
+        self, open_world: Callable[[int], World], lanes: int, controllers: Controllers
+    ) -> None:
+        self._world = open_world(lanes)
+        self._acting = controllers.to(self._world.device)
+        self._replayed: Callable[[int], int] | None = None
 
-    def step(world: World) -> None:
-        world.advance(acting.act(world.features()))
+    def __call__(self, steps: int) -> int:
+        """Plays so many steps, and returns in how many lanes together; 0: begins anew."""
+        if not steps:
+            return self._begin()
+        return self._replayed(steps) if self._replayed else sum(map(self._step, range(steps)))
 
-    def counted(count: int, world: World) -> int:
-        played = 0
-        for _ in range(count):
-            played += int((~world.finished).sum())
-            step(world)
-        return played
+    def close(self) -> None:
+        """Closes the world."""
+        self._world.close()
+
+    def _begin(self) -> int:
+        self._world.begin(range(self._world.num_envs))
+        if self._world.unbroken and not self._replayed:
+            self._replayed = replayed(partial(self._step, 0), self._world.num_envs)
+        return 0
+
+    def _step(self, _number: int) -> int:
+        playing = 0 if self._world.unbroken else int((~self._world.finished).sum())
+        self._world.advance(self._acting.act(self._world.features()))
+        return playing
+
+
+def playing(
+    stack: ExitStack, open_world: Callable[[int], World], lanes: int, controllers: Controllers
+) -> Work:
+    """Steps of C in so many lanes together, in worlds side by side as an arena has them."""
+    crew = stack.enter_context(closing(Crew(cores(best_device()))))
+    play = crew.open(partial(Playing, open_world, -(-lanes // crew.workers), controllers))
 
     def steps(count: int) -> int:
-        return sum(pool.map(partial(counted, count), worlds))
+        return sum(played for _, played in crew.run(play, [count] * crew.workers))
 
-    if worlds[0].unbroken:
-        reset()
-        return stretch(reset, replayed(partial(step, worlds[0]), worlds[0].num_envs))
-    return stretch(reset, steps)
+    return stretch(partial(steps, 0), steps)
 
 
-def replayed(step: Callable[[], None], lanes: int) -> Callable[[int], int]:
+def replayed(step: Callable[[], object], lanes: int) -> Callable[[int], int]:
     """What takes so many steps of as many lanes each, by a CUDA graph of one."""
     with torch.inference_mode():
         replay = captured(step)
@@ -90,21 +109,19 @@ def replayed(step: Callable[[], None], lanes: int) -> Callable[[int], int]:
     return steps
 
 
-def real_worlds(
-    stack: ExitStack, name: str, count: int, simulator: Simulator, precision: WeightsPrecision
-) -> list[World]:
-    """A game through V and M, in worlds that have a core each and so many lanes together.
-
-    On a GPU it is a single one, whose games have all cores.
-    """
-    task, vae, rnn = get_task(name), fixtures.vae(name, precision), fixtures.rnn(name, precision)
+def real_game(name: str, simulator: Simulator, precision: WeightsPrecision, lanes: int) -> World:
+    """A game through V and M."""
     config = fixtures.params(name).section(ControllerConfig)
     config = config.model_copy(update={"simulator": simulator, "sampled": False})
+    vae, rnn = fixtures.vae(name, precision), fixtures.rnn(name, precision)
+    return real_world(get_task(name), lanes, config, vae, rnn, patience=0)
 
-    def open_world(lanes: int) -> World:
-        return real_world(task, lanes, config, vae, rnn, patience=0)
 
-    return stack.enter_context(closing(Arena(open_world, count, vae.device))).worlds
+def dream_of(name: str, precision: WeightsPrecision, lanes: int) -> World:
+    """M's dream of a game."""
+    rnn, cell = fixtures.rnn(name, precision), fixtures.controllers(name).sizes.cell
+    starts = torch.zeros(1, 2, rnn.sizes.latent_size)
+    return DreamWorld(get_task(name), rnn, starts, lanes, 1.15, cell)
 
 
 def bare_envpool(count: int) -> Work:
@@ -165,52 +182,48 @@ def car_racing_textbook(effort: Effort) -> Measured:
     """The same, against one game a process."""
     precision = best_precision(networks, "carracing", LANES)
     with ExitStack() as stack:
-        crew = stack.enter_context(closing(Crew(textbook.car_racing)))
-        return compare(driving(stack, precision), [Work(crew.run)], effort, precision)
+        loops = stack.enter_context(closing(Loops(textbook.car_racing)))
+        return compare(driving(stack, precision), [Work(loops.run)], effort, precision)
 
 
 def driving(stack: ExitStack, precision: WeightsPrecision) -> Work:
     """C in the real CarRacing."""
-    worlds = real_worlds(stack, "carracing", LANES, "envpool", precision)
-    return playing(worlds, fixtures.controllers("carracing"))
+    game = partial(real_game, "carracing", "envpool", precision)
+    return playing(stack, game, LANES, fixtures.controllers("carracing"))
 
 
 def take_cover_features(effort: Effort) -> Measured:
     """TakeCover's features out of the real world."""
     precision = best_precision(networks, "takecover", DOOM_LANES)
     with ExitStack() as stack:
-        worlds = real_worlds(stack, "takecover", DOOM_LANES, "gymnasium", precision)
-        crew = stack.enter_context(closing(Crew(textbook.doom)))
-        path = playing(worlds, fixtures.controllers("takecover"))
-        parts = [Work(crew.run), networks("takecover", DOOM_LANES, precision)]
+        loops = stack.enter_context(closing(Loops(textbook.doom)))
+        game = partial(real_game, "takecover", "gymnasium", precision)
+        path = playing(stack, game, DOOM_LANES, fixtures.controllers("takecover"))
+        parts = [Work(loops.run), networks("takecover", DOOM_LANES, precision)]
         return compare(path, parts, effort, precision)
 
 
-def dreaming(name: str, precision: WeightsPrecision) -> Work:
+def dreaming(stack: ExitStack, name: str, precision: WeightsPrecision) -> Work:
     """C in M's dream."""
-    rnn, controllers = fixtures.rnn(name, precision), fixtures.controllers(name)
-    starts = torch.zeros(1, 2, rnn.sizes.latent_size)
-
-    def open_world(lanes: int) -> World:
-        return DreamWorld(get_task(name), rnn, starts, lanes, 1.15, controllers.sizes.cell)
-
-    worlds = Arena(open_world, DREAMS, rnn.device).worlds
-    return playing(worlds, controllers)
+    dream = partial(dream_of, name, precision)
+    return playing(stack, dream, DREAMS, fixtures.controllers(name))
 
 
 def dream(name: str, effort: Effort) -> Measured:
     """A dream's steps against its matrix products, in the precision that does those best."""
     precision = best_precision(products, name, DREAMS)
-    parts = [products(name, DREAMS, precision)]
-    return compare(dreaming(name, precision), parts, effort, precision)
+    with ExitStack() as stack:
+        parts = [products(name, DREAMS, precision)]
+        return compare(dreaming(stack, name, precision), parts, effort, precision)
 
 
 def dream_textbook(effort: Effort) -> Measured:
     """TakeCover's dream against one dream a process."""
     precision = best_precision(products, "takecover", DREAMS)
-    with closing(Crew(textbook.take_cover_dream)) as crew:
-        path = dreaming("takecover", precision)
-        return compare(path, [Work(crew.run)], effort, precision)
+    with ExitStack() as stack:
+        loops = stack.enter_context(closing(Loops(textbook.take_cover_dream)))
+        path = dreaming(stack, "takecover", precision)
+        return compare(path, [Work(loops.run)], effort, precision)
 
 
 def official(env_id: str) -> Work:

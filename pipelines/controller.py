@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import closing
 
 from pipelines.ground import ground
 from pipelines.stage import Stage, main
@@ -31,11 +31,11 @@ def run(stage: Stage) -> None:
     before = len(journal.records)
     stage.goes_on(before, config.generations, "generations")
     with (
-        ExitStack() as opened,
+        closing(on.crew()) as crew,
         Progress("controller", config.generations, "generations", before) as progress,
     ):
-        arenas = on.arenas(opened, config, temperature)
-        validate = on.judge(opened, seeds, temperature)
+        arenas = on.arenas(crew, config, temperature)
+        validate = on.judge(crew, seeds, temperature)
         if on.start is not None:
             began = Journal(stage.state / "start.jsonl")
             history.append(as_it_came(on.start, validate, config, began))

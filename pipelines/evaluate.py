@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from functools import partial
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -23,6 +23,8 @@ from world_models.evaluation import (
     summary,
 )
 from world_models.evolution.fitness import Arena
+from world_models.execution import cores
+from world_models.execution.crew import Crew
 from world_models.journal import Journal
 from world_models.models.agent import Agent
 from world_models.pictures import beside, save_video
@@ -45,7 +47,7 @@ def open_agent(stage: Stage) -> tuple[Agent, Dreams]:
     latents = open_latents(stage, agent.vae.sizes.latent_size)
     dream = open_dreams(stage, latents, agent.rnn, agent.controller.sizes.cell, agent.vae)
     temperature = stage.read_metric("controller.json", "temperature")
-    return agent, partial(dream, temperature=temperature)
+    return agent, replace(dream, temperature=temperature)
 
 
 def score(stage: Stage, agent: Agent, dream: Dreams, kinds: Sequence[str]) -> None:
@@ -57,8 +59,9 @@ def score(stage: Stage, agent: Agent, dream: Dreams, kinds: Sequence[str]) -> No
     seeds = TEST[: config.episodes]
     with Progress("evaluate", len(kinds) * len(seeds), "episodes") as progress:
         returns = play_real(stage, config, seeds, [k for k in kinds if k != "dream"], progress)
-        with closing(Arena(dream, len(seeds), agent.vae.device)) as dreams:
-            returns["dream"] = dreams.score(agent.controller, seeds).returns[0]
+        with closing(Crew(cores(agent.vae.device))) as crew:
+            played = Arena(dream, len(seeds), crew).score(agent.controller, seeds)
+        returns["dream"] = played.returns[0]
         progress.advance(len(seeds))
     report(stage, seeds, {kind: returns[kind] for kind in kinds})
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,8 @@ from world_models.errors import ConfigError
 from world_models.evolution.centre import feature_mean
 from world_models.evolution.fitness import Arena
 from world_models.evolution.search import Validation
-from world_models.execution import best_device
+from world_models.execution import best_device, cores
+from world_models.execution.crew import Crew
 from world_models.models.checkpoint import feature_size, load_controllers, load_rnn, load_vae
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.models.inference import for_inference
@@ -58,34 +59,34 @@ class Ground:
         """Where V and M are."""
         return self.vae.device
 
+    def crew(self) -> Crew:
+        """Who plays side by side."""
+        return Crew(cores(self.device))
+
     def arenas(
-        self, opened: ExitStack, config: ControllerConfig, temperature: float
+        self, crew: Crew, config: ControllerConfig, temperature: float
     ) -> Callable[[int], Arena]:
-        """Where each generation of a search plays; `opened` closes it."""
+        """Where each generation of a search plays."""
         lanes = config.population * config.episodes_at(config.generations)
         worlds: dict[bool, tuple[Callable[[int], World], int]] = {
-            False: (partial(self.dream, temperature=temperature), lanes),
+            False: (replace(self.dream, temperature=temperature), lanes),
             True: (
                 partial(self.game, patience=config.patience, curiosity=config.curiosity),
                 min(lanes, GAMES),
             ),
         }
         arenas = {
-            real: opened.enter_context(closing(Arena(*worlds[real], self.device)))
+            real: Arena(*worlds[real], crew)
             for real in {config.is_real(number) for number in range(1, config.generations + 1)}
         }
         return lambda number: arenas[config.is_real(number)]
 
     def judge(
-        self, opened: ExitStack, seeds: Sequence[int], temperature: float
+        self, crew: Crew, seeds: Sequence[int], temperature: float
     ) -> Callable[[Controllers], Validation]:
         """What plays one controller on these seeds, in the game and in the dream."""
-        dream = partial(self.dream, temperature=temperature)
-        worlds = (self.game, min(len(seeds), JUDGED)), (dream, len(seeds))
-        real, dreamed = (
-            opened.enter_context(closing(Arena(open_world, lanes, self.device)))
-            for open_world, lanes in worlds
-        )
+        real = Arena(self.game, min(len(seeds), JUDGED), crew)
+        dreamed = Arena(replace(self.dream, temperature=temperature), len(seeds), crew)
 
         def validate(mean: Controllers) -> Validation:
             return Validation(real.score(mean, seeds), dreamed.score(mean, seeds))

@@ -20,7 +20,7 @@ from pipelines.lineage import Lineage, lineage, outputs, run_cache, runner
 from pipelines.resume import BY_HAND, held_state, run_name
 from world_models.config import STAGES, Params, Section
 from world_models.errors import ConfigError, StoreError, WorldModelsError
-from world_models.execution import die_with, leave_nothing_behind
+from world_models.execution.endings import die_with, leave_nothing_behind
 from world_models.files import made_whole
 from world_models.models.agent import AgentFiles
 from world_models.models.precision import prefers_bfloat16

@@ -1,6 +1,6 @@
 """Which temperature a round's dream has: the task's, or the one that the game says is best."""
 
-from contextlib import ExitStack
+from contextlib import closing
 from typing import NamedTuple
 
 from pipelines.ground import Ground
@@ -57,9 +57,9 @@ def tried(stage: Stage, on: Ground, dream: DreamConfig, temperature: float) -> T
     }
     config = on.config.model_copy(update=changes)
     seeds = VALIDATE[-dream.trial_episodes :]  # others than those that C is kept for
-    with ExitStack() as opened:
-        arenas = on.arenas(opened, config, temperature)
-        validate = on.judge(opened, seeds, temperature)
+    with closing(on.crew()) as crew:
+        arenas = on.arenas(crew, config, temperature)
+        validate = on.judge(crew, seeds, temperature)
         search = list(
             evolve(arenas, validate, on.sizes, config, stage.params.seed, on.centre, on.start)
         )

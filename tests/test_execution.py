@@ -5,15 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
-from tests.jobs import die, process_and_threads, refuse, square
+from tests.jobs import die, die_and_leave_a_child, process_and_threads, refuse, square
 from tests.waiting import wait_for
 from world_models.errors import WorldModelsError
-from world_models.execution import run_jobs
+from world_models.execution.crew import Crew, run_jobs
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,9 +23,35 @@ WAIT = """
 import sys
 from pathlib import Path
 from tests.jobs import wait_and_tidy
-from world_models.execution import run_jobs
+from world_models.execution.crew import run_jobs
 
 if __name__ == "__main__":
+    try:
+        list(run_jobs(wait_and_tidy, [Path(sys.argv[1])] * 8, workers=2))
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+STARTING = """
+import os, signal, sys
+from multiprocessing import util
+from pathlib import Path
+from tests.jobs import wait_and_tidy
+from world_models.execution.crew import run_jobs
+
+begin, spawned = util.spawnv_passfds, []
+def interrupted(path, arguments, descriptors):
+    spawned.append(begin(path, arguments, descriptors))
+    if len(spawned) == 3:  # the first is Python's resource tracker
+        os.kill(os.getpid(), int(sys.argv[2]))
+    return spawned[-1]
+util.spawnv_passfds = interrupted
+
+def stop(*_):
+    raise KeyboardInterrupt
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, stop)
     try:
         list(run_jobs(wait_and_tidy, [Path(sys.argv[1])] * 8, workers=2))
     except KeyboardInterrupt:
@@ -34,7 +62,7 @@ BESIDE_A_DEAF_ONE = """
 import sys
 from pathlib import Path
 from tests.jobs import die_beside_a_deaf_one
-from world_models.execution import run_jobs
+from world_models.execution.crew import run_jobs
 
 if __name__ == "__main__":
     list(run_jobs(die_beside_a_deaf_one, [Path(sys.argv[1])] * 3, workers=2))
@@ -56,12 +84,47 @@ def test_one_worker_is_this_process_and_several_are_others_that_share_the_cores(
     assert process == os.getpid()
     found = [result for _, result in run_jobs(process_and_threads, range(2), workers=2)]
     assert os.getpid() not in {process for process, _ in found}
-    assert {threads for _, threads in found} == {max(1, (os.cpu_count() or 1) // 2)}
+    assert {threads for _, threads in found} == {max(1, torch.get_num_threads() // 2)}
 
 
 def test_a_worker_that_dies_is_an_error_not_a_hang():
     with pytest.raises(WorldModelsError, match="a worker process died"):
         list(run_jobs(die, [0, 1, 2, 3], workers=2))
+
+
+def test_a_worker_that_dies_is_missed_also_where_its_child_lives_on(tmp_path):
+    jobs = [tmp_path / name for name in ("one", "other")]
+    try:
+        with pytest.raises(WorldModelsError, match="a worker process died"):
+            list(run_jobs(die_and_leave_a_child, jobs, workers=2))
+    finally:
+        for written in tmp_path.iterdir():
+            os.kill(int(written.read_text()), signal.SIGKILL)
+
+
+def test_a_crew_that_an_error_has_ended_says_so():
+    with closing(Crew(2)) as crew:
+        with pytest.raises(ValueError, match="job 1 is wrong"):
+            list(crew.run(refuse, [0, 1, 2]))
+        with pytest.raises(RuntimeError, match="an error has ended this crew"):
+            list(crew.run(square, [1, 2]))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_while_a_worker_starts_ends_it_too(number, tmp_path):
+    """The process spawns its second worker, and is sent the signal before that has returned."""
+    script = tmp_path / "start.py"
+    script.write_text(STARTING)
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), str(int(number))],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+    assert not list(tmp_path.glob("begun-*"))
 
 
 def test_the_others_end_with_a_worker_that_dies_whatever_signals_they_are_deaf_to(tmp_path):
@@ -74,7 +137,7 @@ def test_the_others_end_with_a_worker_that_dies_whatever_signals_they_are_deaf_t
 
 CHILD = """
 import subprocess, sys, time
-from world_models.execution import die_with, leave_nothing_behind
+from world_models.execution.endings import die_with, leave_nothing_behind
 
 leave_nothing_behind()
 if len(sys.argv) > 1:
@@ -132,7 +195,7 @@ STILLBORN = """
 import os
 from multiprocessing import util
 from tests.jobs import square
-from world_models.execution import run_jobs
+from world_models.execution.crew import run_jobs
 begin = util.spawnv_passfds
 def stillborn(path, arguments, descriptors):
     util.spawnv_passfds = begin

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from world_models.evolution.fitness import score
-from world_models.execution import best_device, run_jobs
+from world_models.execution import best_device
+from world_models.execution.crew import run_jobs
 from world_models.models.agent import Agent, AgentFiles, load_agent
 from world_models.task import Task
 from world_models.tasks import get_task

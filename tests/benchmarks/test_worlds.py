@@ -54,6 +54,6 @@ def test_a_data_set_is_driven_again_by_its_actions_and_no_further(tmp_path, step
 
 @pytest.mark.parametrize("cores", [1, 2, 4, 9])
 def test_shares_hold_every_frame(monkeypatch, cores):
-    monkeypatch.setattr(networks, "cores", lambda: cores)
+    monkeypatch.setattr(networks, "cores", lambda _: cores)
     done = networks.networks("carracing", 6, "32-true").run()
     assert done == 6 * networks.STEPS

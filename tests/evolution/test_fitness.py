@@ -3,16 +3,18 @@
 import os
 import signal
 import threading
-import time
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 from tests.dreams import HIDDEN, LATENT, STEPS, dying_dream, rewarding_dream
+from tests.waiting import wait_for
 from world_models.evolution.fitness import Arena, score
+from world_models.execution.crew import Crew
 from world_models.models.controller import Controllers, ControllerSizes
 
 SIZES = ControllerSizes(LATENT + HIDDEN, 1, bias=True, cell=False)
@@ -44,63 +46,66 @@ def test_controllers_share_their_seeds_and_do_not_feel_each_other():
     np.testing.assert_allclose(twins.returns[0], twins.returns[1], atol=1e-5)
 
 
-CPU = torch.device("cpu")
+@pytest.fixture(scope="module")
+def crews():
+    """Of one and of two, for all tests."""
+    with closing(Crew(1)) as one, closing(Crew(2)) as two:
+        yield {1: one, 2: two}
 
 
-@pytest.fixture
-def two_cores(monkeypatch):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-
-
-@pytest.mark.parametrize("lanes", [2, 5, 6, 12])
-def test_an_arena_plays_what_one_world_plays_however_few_its_lanes(lanes, two_cores):
+@pytest.mark.parametrize(("workers", "lanes"), [(1, 4), (2, 2), (2, 5), (2, 6), (2, 12)])
+def test_an_arena_plays_what_one_world_plays_however_few_its_lanes(workers, lanes, crews):
     torch.manual_seed(0)
     candidates = Controllers(SIZES, torch.randn(3, SIZES.parameter_count))
     expected = score(dying_dream(6), candidates, [4, 7])
-    with closing(Arena(dying_dream, lanes, CPU)) as arena:
-        for _ in range(2):  # its worlds can be played in again
-            played = arena.score(candidates, [4, 7])
-            np.testing.assert_array_equal(played.lengths, expected.lengths)
-            np.testing.assert_allclose(played.returns, expected.returns, rtol=1e-4)
+    arena = Arena(dying_dream, lanes, crews[workers])
+    for _ in range(2):  # its worlds can be played in again
+        played = arena.score(candidates, [4, 7])
+        np.testing.assert_array_equal(played.lengths, expected.lengths)
+        np.testing.assert_allclose(played.returns, expected.returns, rtol=1e-4)
 
 
-def test_an_arena_leaves_torchs_threads_as_they_were():
-    before = torch.get_num_threads()
-    seen = []
-    with closing(Arena(rewarding_dream, 4, CPU)) as arena:
-        arena.score(constant(0.5), [1, 2, 3])
-    later = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
-    later.start()
-    later.join()
-    assert [torch.get_num_threads(), *seen] == [before, before]
+def test_a_crew_plays_in_several_arenas(crews):
+    quick, slow = (Arena(world, 4, crews[2]) for world in (dying_dream, rewarding_dream))
+    assert (slow.score(constant(0.5), [1, 2]).lengths == STEPS).all()
+    assert (quick.score(constant(0.5), range(20)).lengths < STEPS).any()
+    assert (slow.score(constant(0.5), [1, 2]).lengths == STEPS).all()
 
 
-def endless(lanes):
+def endless(folder, lanes):
+    (folder / str(os.getpid())).touch()
     world = rewarding_dream(lanes)
     world.task = replace(world.task, time_limit=10**9)
     return world
 
 
-def test_an_arena_that_is_interrupted_ends_at_once(two_cores):
+def test_an_arena_that_is_interrupted_ends_at_once_and_no_other(tmp_path, crews):
+    other = Arena(rewarding_dream, 4, crews[2])
+    before = other.score(constant(0.5), [1, 2]).returns
+
     def interrupt():
-        time.sleep(0.3)
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
         os.kill(os.getpid(), signal.SIGINT)
 
-    with closing(Arena(endless, 4, CPU)) as arena:
-        threading.Thread(target=interrupt).start()
-        start = time.monotonic()
+    threading.Thread(target=interrupt).start()
+    with closing(Crew(2)) as crew:
+        arena = Arena(partial(endless, tmp_path), 4, crew)
         with pytest.raises(KeyboardInterrupt):
             arena.score(constant(0.5), [1, 2, 3, 4])
-    assert time.monotonic() - start < 5
+    np.testing.assert_array_equal(other.score(constant(0.5), [1, 2]).returns, before)
 
 
-def test_a_world_that_fails_ends_the_others_play(two_cores):
-    with closing(Arena(endless, 4, CPU)) as arena:
+def one_endless(folder, lanes):
+    try:
+        (folder / "first").mkdir()
+    except FileExistsError:
+        raise OSError("the game is gone") from None
+    return endless(folder, lanes)
 
-        def fail(*_):
-            raise OSError("the game is gone")
 
-        arena.worlds[1].advance = fail
+def test_a_world_that_fails_ends_the_others_play(tmp_path):
+    with closing(Crew(2)) as crew:
+        arena = Arena(partial(one_endless, tmp_path), 4, crew)
         with pytest.raises(OSError, match="the game is gone"):
             arena.score(constant(0.5), [1, 2, 3, 4])
 
@@ -110,18 +115,16 @@ def test_too_many_episodes_for_one_world_are_refused():
         score(rewarding_dream(3), constant(0.5, 0.1), [1, 2])
 
 
-def test_an_arena_closes_its_worlds_also_those_it_opened_before_one_failed(two_cores):
-    closed = []
+def leaving_a_trace(folder, lanes):
+    world = rewarding_dream(lanes)
+    world.close = (folder / f"closed-{os.getpid()}").touch
+    return world
 
-    def open_world(lanes):
-        if opened:
-            raise OSError("no room")
-        world = rewarding_dream(lanes)
-        world.close = lambda: closed.append(world)
-        opened.append(world)
-        return world
 
-    opened = []
-    with pytest.raises(OSError, match="no room"):
-        Arena(open_world, 4, CPU)
-    assert closed == opened
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worlds_are_closed_with_the_crew(workers, tmp_path):
+    with closing(Crew(workers)) as crew:
+        arena = Arena(partial(leaving_a_trace, tmp_path), 2, crew)
+        arena.score(constant(0.5), [1, 2])
+        assert not list(tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == workers

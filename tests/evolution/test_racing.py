@@ -9,6 +9,7 @@ import torch
 from tests.dreams import HIDDEN, LATENT, STEPS, rewarding_dream
 from world_models.evolution.fitness import Arena
 from world_models.evolution.racing import race
+from world_models.execution.crew import Crew
 from world_models.models.controller import Controllers, ControllerSizes
 from world_models.worlds.rollout import Played
 
@@ -58,7 +59,8 @@ def test_without_a_race_all_play_everything(opening):
 def test_a_race_in_a_dream_costs_less_and_finds_the_same_best():
     torch.manual_seed(0)
     candidates = Controllers(SIZES, torch.randn(8, SIZES.parameter_count))
-    with closing(Arena(rewarding_dream, 32, torch.device("cpu"))) as arena:
+    with closing(Crew(1)) as crew:
+        arena = Arena(rewarding_dream, 32, crew)
         all_play, raced = (race(arena, candidates, range(4), opening) for opening in (0, 1))
     assert all_play.steps == 8 * 4 * STEPS
     assert raced.steps == (8 + 4 * 3) * STEPS

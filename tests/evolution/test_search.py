@@ -1,5 +1,6 @@
 """The search: it finds better controllers, the same ones each time."""
 
+from contextlib import closing
 from itertools import islice
 
 import numpy as np
@@ -16,6 +17,7 @@ from world_models.evolution.search import (
     generation_seeds,
     validation_seeds,
 )
+from world_models.execution.crew import Crew
 from world_models.journal import Journal
 from world_models.models.controller import ControllerSizes
 from world_models.seeds import EVOLVE, VALIDATE
@@ -42,9 +44,10 @@ def search(seed=1, centre=None, start=None, config=CONFIG, journal=None, killed_
         return Validation(score(judge, mean, seeds), score(judge, mean, seeds))
 
     lanes = CONFIG.population * CONFIG.episodes
-    arena = Arena(rewarding_dream, lanes, torch.device("cpu"))
-    found = evolve(lambda _: arena, validate, SIZES, config, seed, centre, start, journal)
-    return list(islice(found, killed_after))
+    with closing(Crew(1)) as crew:
+        arena = Arena(rewarding_dream, lanes, crew)
+        found = evolve(lambda _: arena, validate, SIZES, config, seed, centre, start, journal)
+        return list(islice(found, killed_after))
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +176,7 @@ def test_a_search_may_go_on_in_another_world():
     """The first generations are of one arena, the last of another."""
     config = changed(CONFIG, train_in="dream-then-real", real_generations=3)
     asked = []
-    arena = Arena(rewarding_dream, CONFIG.population * CONFIG.episodes, torch.device("cpu"))
+    arena = Arena(rewarding_dream, CONFIG.population * CONFIG.episodes, Crew(1))
 
     def arenas(number):
         asked.append(config.is_real(number))

@@ -1,5 +1,6 @@
 """Networks that only infer give what they gave when they were trained, to the bit."""
 
+import pickle
 from copy import deepcopy
 
 import pytest
@@ -11,6 +12,13 @@ from world_models.models.precision import has_bfloat16
 from world_models.models.vae import VAE, VAESizes
 
 CPU = torch.device("cpu")
+
+
+def sent(network):
+    """As another process gets it."""
+    return pickle.loads(pickle.dumps(network))
+
+
 DTYPES = [torch.float32] + [torch.bfloat16] * has_bfloat16()
 
 
@@ -21,10 +29,11 @@ def seed():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("count", [1, 3, 64])
+@pytest.mark.parametrize("way", [lambda network: network, sent])
 @torch.inference_mode()
-def test_v_sees_the_same(dtype, count):
+def test_v_sees_the_same(dtype, count, way):
     plain = VAE(VAESizes(8))
-    packed = for_inference(deepcopy(plain), CPU, dtype)
+    packed = way(for_inference(deepcopy(plain), CPU, dtype))
     images = torch.rand(count, 3, 64, 64).contiguous(memory_format=torch.channels_last)
     for expected, given in zip(plain.to(dtype).encode(images), packed.encode(images), strict=True):
         assert torch.equal(given, expected)
@@ -32,10 +41,11 @@ def test_v_sees_the_same(dtype, count):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("count", [1, 3, 64])
+@pytest.mark.parametrize("way", [lambda network: network, sent])
 @torch.inference_mode()
-def test_m_remembers_the_same(dtype, count):
+def test_m_remembers_the_same(dtype, count, way):
     plain = MDNRNN(MDNRNNSizes(8, 2, 64, 5, True, reward_head=True, done_head=True))
-    packed = for_inference(deepcopy(plain), CPU, dtype)
+    packed = way(for_inference(deepcopy(plain), CPU, dtype))
     latent, action = torch.randn(7, count, 8), torch.rand(7, count, 2)
     restart = torch.rand(7, count) < 0.2
     before = State(torch.randn(count, 64), torch.randn(count, 64))

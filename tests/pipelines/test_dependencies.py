@@ -57,8 +57,11 @@ CHANGES_NO_RESULT = {
     "src/world_models/rounds.py",
     *(
         f"src/world_models/{name}.py"
-        for name in ("config", "errors", "execution", "files", "journal", "progress")
+        for name in ("config", "errors", "files", "journal", "progress")
     ),
+    "src/world_models/execution/crew.py",
+    "src/world_models/execution/endings.py",
+    "src/world_models/execution/worker.py",
     "src/world_models/training/resume.py",
     *(f"src/world_models/tracking/{name}.py" for name in ("delivery", "registry", "run", "store")),
 }

@@ -21,7 +21,11 @@ KILLS = {
     "encode": [("latents/shard-*", 2, STAGE)],
     "rnn": [("last.ckpt", 1, DVC)],
     "honesty": [("run-id", 1, STAGE)],
-    "controller": [("generations.jsonl", 1, STAGE), ("generations.jsonl", 2, DVC)],
+    "controller": [
+        ("generations.jsonl", 1, WORKER),
+        ("generations.jsonl", 2, STAGE),
+        ("generations.jsonl", 3, DVC),
+    ],
     "evaluate": [("returns.jsonl", 1, WORKER), ("returns.jsonl", 4, STAGE)],
     "pipeline": [("run-id", 1, DVC)],
 }
@@ -31,7 +35,7 @@ SAYS = {
     "vae": ["vae: going on after 20 of 20 batches"],
     "encode": ["encode: going on after", " of 6 shards"],
     "rnn": ["rnn: going on after 5 of 10 batches"],
-    "controller": ["controller: going on after 2 of 3 generations"],
+    "controller": ["controller: going on after 3 of 4 generations"],
     "evaluate": ["evaluate: going on after 4 of 4 jobs"],
 }
 """What it says when it is left alone at last."""
@@ -39,17 +43,20 @@ SAYS = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Iterator[Path]:
-    """A project in which nothing has run; equal bits take equal numbers of threads."""
+    """A project in which nothing has run; equal bits take equal numbers of threads.
+
+    With two, the controller's worlds have a process each.
+    """
     project = tmp_path_factory.mktemp("project")
     make_project(project, ["pendulum"])
     parameters = yaml.safe_load((project / "params.yaml").read_text())
     smoke = parameters["smoke"]["pendulum"]
     smoke["collect"] |= {"episodes": 6, "shard_episodes": 1, "workers": 2}
-    smoke["controller"] |= {"generations": 3, "validate_every": 2}
+    smoke["controller"] |= {"generations": 4, "validate_every": 2}
     smoke["evaluate"] |= {"episodes": 2, "lanes": 1}
     (project / "params.yaml").write_text(yaml.safe_dump(parameters))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("OMP_NUM_THREADS", "2")
         yield project
 
 
@@ -127,7 +134,7 @@ def test_the_runs_were_continued(project):
         assert only.info.status == "FINISHED"
     (controller,) = found["controller@pendulum"]
     history = client.get_metric_history(controller.info.run_id, "population_mean")
-    assert [metric.step for metric in history] == [1, 2, 3]
+    assert [metric.step for metric in history] == [1, 2, 3, 4]
     (vae,) = found["vae@pendulum"]
     assert len(vae.inputs.dataset_inputs) == 1
     assert len(client.search_model_versions("name = 'world-models-pendulum'")) == 1

@@ -1,7 +1,6 @@
 """Whole episodes, in any world."""
 
 from dataclasses import replace
-from threading import Event
 
 import numpy as np
 import pytest
@@ -63,13 +62,6 @@ def test_lanes_without_a_seed_rest():
     assert played.returns == pytest.approx(play(world, pushed, [4, 5, 6]).returns[:1])
     with pytest.raises(ValueError, match="4 seeds for 3 lanes"):
         world.begin([1, 2, 3, 4])
-
-
-def test_play_can_be_stopped():
-    stopped = Event()
-    stopped.set()
-    with pytest.raises(KeyboardInterrupt):
-        play(rewarding_dream(3), pushed, [1, 2, 3], stopped=stopped)
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))

@@ -13,7 +13,7 @@ from world_models.collecting.players import players
 from world_models.config import CollectConfig
 from world_models.data.store import Episode, shard_path, write_shard
 from world_models.errors import ConfigError
-from world_models.execution import run_jobs
+from world_models.execution.crew import run_jobs
 from world_models.models.agent import Agent, AgentFiles, load_agent
 from world_models.seeds import COLLECT
 from world_models.task import Task

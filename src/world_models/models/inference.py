@@ -5,7 +5,7 @@ few frames takes longer than the products. Packed ones are in it already; the re
 to the bit. These are the operations that torch.compile makes of such layers, without its compiler.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ LSTM = 2
 def for_inference(
     network: Network, device: torch.device, dtype: torch.dtype = torch.float32
 ) -> Network:
-    """The network itself; it can't be trained, saved, moved or cast any more."""
+    """The network itself; it can't be trained, moved or cast any more, but be sent to a process."""
     network.to(device, dtype)
     if device.type == "cpu" and torch.backends.mkldnn.is_available():
         _pack(network)
@@ -41,10 +41,14 @@ class PackedConvolution(nn.Module):
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
+        self._packed = (layer,)
         self.bias = layer.bias
         self.how = layer.padding, layer.stride, layer.dilation, layer.groups
         pack = torch.ops.aten.mkldnn_reorder_conv2d_weight
         self.weight = pack(layer.weight.detach().to_mkldnn(), *self.how)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._packed
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, H, W) as the two of them see them."""
@@ -58,11 +62,15 @@ class PackedLSTM(nn.Module):
 
     def __init__(self, layer: nn.Module, hidden_size: int) -> None:
         super().__init__()
+        self._packed = layer, hidden_size
         self.size = hidden_size
         ih, hh, *self.biases = (parameter.detach() for parameter in layer.parameters())
         self.weights = torch.ops.mkldnn._reorder_mkldnn_rnn_layer_weight(
             ih, hh, self.size, False, True, False, None
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._packed
 
     def forward(
         self, steps: Tensor, state: tuple[Tensor, Tensor]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from threading import Event
 from typing import NamedTuple
 
 import numpy as np
@@ -35,13 +34,11 @@ def play(
     policy: Policy,
     seeds: Sequence[int],
     repeatable: bool = False,
-    stopped: Event | None = None,
 ) -> Played:
     """Plays one episode a seed, lane i from seeds[i], until the last one ends.
 
     Args:
         repeatable: the policy is a function of its features alone, all in tensors.
-        stopped: ends the play by a KeyboardInterrupt once it is set.
     """
     returns = torch.zeros(world.num_envs, dtype=torch.float64, device=world.device)
 
@@ -54,8 +51,6 @@ def play(
         world.begin(seeds)
         returns.zero_()
     while not world.finished.all():
-        if stopped is not None and stopped.is_set():
-            raise KeyboardInterrupt
         for _ in range(STRIDE if world.unbroken else 1):
             step()
     played = returns, world.steps
@@ -67,7 +62,7 @@ def joined(played: Sequence[Played]) -> Played:
     return Played(*(np.concatenate(figure) for figure in zip(*played, strict=True)))
 
 
-def captured(step: Callable[[], None]) -> Callable[[], None]:
+def captured(step: Callable[[], object]) -> Callable[[], None]:
     """A step as a CUDA graph: the GPU repeats it without Python, and without a launch for each op.
 
     Takes a few steps on the way, as the capture needs libraries that are warm.

@@ -10,7 +10,7 @@ Piece = Callable[[], int]
 """Does a piece of work; returns how many units that was."""
 
 
-class Crew:
+class Loops:
     """Two processes, one thread each, told when to do their next piece."""
 
     COUNT = 2
