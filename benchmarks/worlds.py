@@ -15,13 +15,13 @@ from benchmarks.loops import Loops
 from benchmarks.measure import Effort, Measured, Row, Work, compare
 from benchmarks.networks import best_precision, eager, networks, products
 from pipelines.ground import GAMES, real_world
+from pipelines.worlds import Dreams
 from world_models.config import ControllerConfig, Simulator, WeightsPrecision
 from world_models.data.store import EpisodeStore
 from world_models.execution import best_device, cores
 from world_models.execution.crew import Crew
 from world_models.models.controller import Controllers
 from world_models.tasks import get_task
-from world_models.worlds.dream import DreamWorld
 from world_models.worlds.rollout import captured
 from world_models.worlds.world import World
 
@@ -117,13 +117,6 @@ def real_game(name: str, simulator: Simulator, precision: WeightsPrecision, lane
     return real_world(get_task(name), lanes, config, vae, rnn, patience=0)
 
 
-def dream_of(name: str, precision: WeightsPrecision, lanes: int) -> World:
-    """M's dream of a game."""
-    rnn, cell = fixtures.rnn(name, precision), fixtures.controllers(name).sizes.cell
-    starts = torch.zeros(1, 2, rnn.sizes.latent_size)
-    return DreamWorld(get_task(name), rnn, starts, lanes, 1.15, cell)
-
-
 def bare_envpool(count: int) -> Work:
     """CarRacing in EnvPool with no policy and no look at its frames."""
     pool = envpool.make("CarRacing-v3", env_type="gymnasium", num_envs=count, seed=0)
@@ -205,8 +198,10 @@ def take_cover_features(effort: Effort) -> Measured:
 
 def dreaming(stack: ExitStack, name: str, precision: WeightsPrecision) -> Work:
     """C in M's dream."""
-    dream = partial(dream_of, name, precision)
-    return playing(stack, dream, DREAMS, fixtures.controllers(name))
+    rnn, controllers = fixtures.rnn(name, precision), fixtures.controllers(name)
+    starts = torch.zeros(1, 2, rnn.sizes.latent_size)
+    dream = Dreams(get_task(name), rnn, starts, 1.15, controllers.sizes.cell, None, None)
+    return playing(stack, dream, DREAMS, controllers)
 
 
 def dream(name: str, effort: Effort) -> Measured:
