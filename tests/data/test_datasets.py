@@ -122,6 +122,12 @@ def test_the_buffer_is_bounded_and_loses_no_frame_between_its_fillings(store, mo
     assert len(seen) == len(set(seen)) == 513 // 64 * 64
 
 
+def test_a_batch_may_be_larger_than_a_filling(store, monkeypatch):
+    monkeypatch.setattr("world_models.data.datasets.SHUFFLED_CHUNKS", 2)
+    seen = told(islice(FrameBatches(store, store.episodes(), 500, seed=0), 1))
+    assert len(seen) == len(set(seen)) == 500
+
+
 @pytest.mark.parametrize("seen", [1, EPOCH - 1, EPOCH, 2 * EPOCH + 3])
 def test_frames_go_on_after_the_batches_that_were_seen(store, monkeypatch, seen):
     monkeypatch.setattr("world_models.data.datasets.SHUFFLED_CHUNKS", 2)

@@ -90,15 +90,30 @@ def test_v_learns_the_same_way_each_time(frames, tmp_path):
     assert (first.mu.weight != untrained.mu.weight).any()
 
 
+def test_metrics_are_of_every_20th_batch_and_of_the_last(frames, tmp_path, monkeypatch):
+    def trained(state):
+        logged = []
+        config = changed(VAE_CONFIG, batches=41, validate_every=41)
+        _, metrics = train_vae(frames, state, config, log=lambda *entry: logged.append(entry))
+        return metrics, {step: m["train/loss"] for m, step in logged if "train/loss" in m}
+
+    metrics, some = trained(tmp_path / "0")
+    monkeypatch.setattr("world_models.training.trainer.LOG_EVERY", 1)
+    _, each = trained(tmp_path / "1")
+    assert some == {step: each[step] for step in (19, 39)}
+    assert metrics["train/loss"] == each[40]
+
+
 def test_kl_below_the_free_nats_costs_as_much_as_they_are(frames, monkeypatch):
     batch = next(iter(FrameData(frames, VAE_CONFIG, 1).train_dataloader()))
     logged = {}
     monkeypatch.setattr(VAETraining, "log_dict", lambda _, metrics, **__: logged.update(metrics))
     for free_nats in (0.0, 1e4):
         module = VAETraining(changed(VAE_CONFIG, free_nats=free_nats))
-        loss = module.training_step(batch)
-        kl = VAE_CONFIG.latent_size * free_nats or logged["train/kl"]
-        torch.testing.assert_close(loss, logged["train/reconstruction"] + kl)
+        module.validation_step(batch)
+        kl = VAE_CONFIG.latent_size * free_nats or logged["validation/kl"]
+        loss = logged["validation/loss"]
+        torch.testing.assert_close(loss, logged["validation/reconstruction"] + kl)
 
 
 @pytest.fixture(scope="module")

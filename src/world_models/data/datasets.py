@@ -3,7 +3,7 @@
 Both read the store as they go, so memory does not grow with the data set.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import count, islice
 from math import gcd
@@ -84,20 +84,22 @@ class FrameBatches(IterableDataset[Tensor]):
             yield from islice(self._epoch(np.random.default_rng([self.seed, epoch])), seen, None)
 
     def _epoch(self, random: np.random.Generator | None) -> Iterator[Tensor]:
-        order = (
-            np.arange(len(self.parts)) if random is None else random.permutation(len(self.parts))
-        )
-        kept = np.empty((0, 64, 64, 3), np.uint8)
+        mixed: Callable[[int], np.ndarray] = np.arange if random is None else random.permutation
+        order = mixed(len(self.parts))
+        # One for all fillings: fresh memory would cost a good part of the time that reading does.
+        frames = np.empty((SHUFFLED_CHUNKS * CHUNK + self.batch_size, 64, 64, 3), np.uint8)
+        filled = 0
         for first in range(0, len(order), SHUFFLED_CHUNKS):
-            parts = [self.parts[i] for i in order[first : first + SHUFFLED_CHUNKS]]
-            read = [self.store.read_frames(at, "frames", start, stop) for at, start, stop in parts]
-            frames = np.concatenate([kept, *read])
-            if random is not None:
-                random.shuffle(frames)
-            whole = len(frames) - len(frames) % self.batch_size
-            for start in range(0, whole, self.batch_size):
-                yield torch.from_numpy(frames[start : start + self.batch_size])
-            kept = frames[whole:]
+            for at, start, stop in (self.parts[i] for i in order[first : first + SHUFFLED_CHUNKS]):
+                read = self.store.read_frames(at, "frames", start, stop)
+                frames[filled : filled + len(read)] = read
+                filled += len(read)
+            which = mixed(filled)
+            whole = filled - filled % self.batch_size
+            for batch in which[:whole].reshape(-1, self.batch_size):
+                yield torch.from_numpy(frames[batch])
+            filled -= whole
+            frames[:filled] = frames[which[whole:]]
 
 
 def _stride(chunks: int, longest: int) -> int:

@@ -18,7 +18,7 @@ from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes, Prediction, State
 from world_models.models.vae import sample_latent
 from world_models.task import Task
 from world_models.training.resume import batches_seen
-from world_models.training.trainer import decaying_adam
+from world_models.training.trainer import decaying_adam, log_training
 
 VALIDATION_BATCHES = 20
 
@@ -56,7 +56,7 @@ class RNNTraining(pl.LightningModule):
         """The loss of a batch of sequences."""
         losses, _, (self.hidden, self.cell) = self._losses(batch, State(self.hidden, self.cell))
         loss = torch.stack(list(losses.values())).sum()
-        self.log_dict({f"train/{k}": v for k, v in losses.items()} | {"train/loss": loss})
+        log_training(self, losses | {"loss": loss})
         return loss
 
     def on_validation_start(self) -> None:

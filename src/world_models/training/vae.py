@@ -16,7 +16,7 @@ from world_models.models.vae import (
     to_images,
 )
 from world_models.training.resume import batches_seen
-from world_models.training.trainer import decaying_adam
+from world_models.training.trainer import decaying_adam, log_training
 
 
 class VAETraining(pl.LightningModule):
@@ -32,22 +32,23 @@ class VAETraining(pl.LightningModule):
 
     def training_step(self, frames: Tensor) -> Tensor:
         """The loss of a batch of frames (N, 64, 64, 3) of bytes."""
-        return self._loss(frames, "train")
+        losses = self._losses(frames)
+        log_training(self, losses)
+        return losses["loss"]
 
     def validation_step(self, frames: Tensor) -> None:
         """Logs the same on frames of episodes that V is not trained on."""
-        self._loss(frames, "validation")
+        losses = self._losses(frames)
+        self.log_dict({f"validation/{k}": v for k, v in losses.items()}, batch_size=len(frames))
 
-    def _loss(self, frames: Tensor, split: str) -> Tensor:
+    def _losses(self, frames: Tensor) -> dict[str, Tensor]:
         images = to_images(frames)
         reconstructions, mu, logvar = self.vae(images)
         error = reconstruction_error(reconstructions, images).mean()
         kl = kl_divergence(mu, logvar)
         free = self.config.free_nats * self.config.latent_size
         loss = error + kl.clamp(min=free).mean()
-        metrics = {"loss": loss, "reconstruction": error, "kl": kl.mean()}
-        self.log_dict({f"{split}/{k}": v for k, v in metrics.items()}, batch_size=len(frames))
-        return loss
+        return {"loss": loss, "reconstruction": error, "kl": kl.mean()}
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam, as in the paper."""
