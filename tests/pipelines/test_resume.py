@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from pipelines.resume import BY_HAND, held_state
+from tests.waiting import stderr, wait_for
 
 
 @pytest.fixture
@@ -76,22 +77,18 @@ def test_by_hand_a_stage_starts_afresh(enter):
             stop_with(state, "work")
 
 
-def test_a_second_one_of_the_same_key_waits_and_then_has_what_the_first_one_made(
-    enter, run_cache, capsys
-):
+def test_a_second_one_of_the_same_key_waits_and_then_has_what_the_first_one_made(enter, run_cache):
     found = []
 
     def second():
         with enter("abc") as state:
             found.append((state / "work").exists())
 
-    with enter("abc") as state:
-        thread = threading.Thread(target=second)
+    with stderr() as said, enter("abc") as state:
+        thread = threading.Thread(target=second, daemon=True)
         thread.start()
-        said = ""
-        while "waiting" not in said:
-            said += capsys.readouterr().err
-        assert said == "vae@x: another process is making the same; waiting for it\n"
+        wait_for(lambda: said.getvalue().endswith("\n"))
+        assert said.getvalue() == "vae@x: another process is making the same; waiting for it\n"
         (state / "work").touch()
         take(run_cache, "abc")
         assert thread.is_alive()

@@ -5,6 +5,7 @@ from threading import Event
 
 import pytest
 
+from tests.waiting import wait_for
 from world_models.tracking import delivery
 from world_models.tracking.delivery import Delivery
 
@@ -63,8 +64,7 @@ def test_what_failed_is_made_again_in_order_and_both_is_said_once(delivering, ca
     place.down.set()
     for number in range(5):
         delivering.put("numbers", place.call(number))
-    while place.tried < 4:
-        time.sleep(0.005)
+    wait_for(lambda: place.tried >= 4)
     place.down.clear()
     delivering.close()
     assert place.taken == [0, 1, 2, 3, 4]

@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 from mlflow import MlflowClient
 
-from tests.waiting import wait_for
+from tests.waiting import stderr, wait_for
 from world_models.tracking import delivery
 from world_models.tracking.run import StageRun, stage_run
 
@@ -137,18 +137,18 @@ def test_a_server_gets_metrics_and_artifacts(server, tmp_path, capsys, monkeypat
     assert capsys.readouterr().err == ""
 
 
-def test_a_server_that_dies_and_comes_back_has_it_all_in_the_end(server, tmp_path, capsys):
-    with open_run(server.uri, tmp_path) as run:
+def test_a_server_that_dies_and_comes_back_has_it_all_in_the_end(server, tmp_path):
+    with stderr() as said, open_run(server.uri, tmp_path) as run:
         train(run, 0)
         wait_for(lambda: run.run_id)
         server.kill()
         assert train(run, 10) < 0.1
-        wait_for(lambda: "not logging for now" in capsys.readouterr().err)
+        wait_for(lambda: "not logging for now" in said.getvalue())
         server.start()
         train(run, 20)
     assert losses(server, run) == list(range(30))
     assert status(server, run) == "FINISHED"
-    assert "tracking: logging again, " in capsys.readouterr().err
+    assert "tracking: logging again, " in said.getvalue()
 
 
 def test_a_server_that_hangs_holds_nothing_up(server, tmp_path, capsys):
