@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks import learning, worlds
-from benchmarks.measure import Effort, Measured, Row, Work, compare
+from benchmarks.measure import Effort, Measured, Row, Work, compare, keep_freed_memory
 from world_models.files import made_whole
 
 ALLOWED_S = 0.3
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("reports/bench.json"))
     arguments = parser.parse_args()
     effort = Effort(arguments.seconds, arguments.rounds)
+    keep_freed_memory()
     asked = arguments.path or [""]
     if unknown := [text for text in asked if not matching(text)]:
         sys.exit(f"bench: no row's path holds {unknown[0]!r}")
