@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from benchmarks import learning, worlds
-from benchmarks.measure import Effort, Measured, Row, Work, compare, keep_freed_memory
+from benchmarks.measure import Effort, Measured, Row, Work, compare
+from world_models.execution.memory import keep_freed_memory
 from world_models.files import made_whole
 
 ALLOWED_S = 0.3

@@ -1,6 +1,5 @@
 """Rates as ratios: a path and its reference take turns, so that a noisy machine slows both."""
 
-import ctypes
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,10 +9,6 @@ from typing import NamedTuple, Protocol, TypeVar
 import torch
 
 Name = TypeVar("Name", bound=str)
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""glibc's numbers for two options of malloc."""
-NEVER, MMAP_MOST = -1, 2**25
-"""What they are set to: the latter in bytes, the most that every glibc takes."""
 
 
 class Rated(Protocol):
@@ -25,20 +20,6 @@ class Rated(Protocol):
 
 def nothing() -> None:
     """What needs no preparing."""
-
-
-def keep_freed_memory() -> None:
-    """Has this process keep what it frees, where malloc is glibc's.
-
-    What a layer frees may otherwise go back to the system, to be fetched again page by page at the
-    next step. Whether it does hangs on what the process has allocated before, and costs V and M
-    alone a quarter of their rate: a ratio would be one thing after some rows and another after
-    others.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_TRIM_THRESHOLD, NEVER)
-        mallopt(M_MMAP_THRESHOLD, MMAP_MOST)
 
 
 def settle() -> None:

@@ -21,6 +21,7 @@ from pipelines.resume import BY_HAND, held_state, run_name
 from world_models.config import STAGES, Params, Section
 from world_models.errors import ConfigError, StoreError, WorldModelsError
 from world_models.execution.endings import die_with, leave_nothing_behind
+from world_models.execution.memory import keep_freed_memory
 from world_models.files import made_whole
 from world_models.models.agent import AgentFiles
 from world_models.models.precision import prefers_bfloat16
@@ -155,6 +156,7 @@ def main(
     # Ended politely, a stage closes its games and takes away what is half-written.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     leave_nothing_behind()
+    keep_freed_memory()
     try:
         of = arguments.round, getattr(arguments, "shard", None), getattr(arguments, "item", "")
         _run(name, *of, work)

@@ -252,3 +252,20 @@ def test_ctrl_c_ends_all_workers_at_once_and_in_good_order(tmp_path, whole_group
     assert errors == ""
     assert len(list(folder.glob("tidied-*"))) == 2
     assert not list(folder.glob("begun-*"))
+
+
+KEEPING = """
+from resource import RUSAGE_SELF, getrusage
+from world_models.execution.memory import keep_freed_memory
+keep_freed_memory()
+for _ in range(11):
+    layers = [b"x" * 20_000_000 for _ in range(3)]
+    del layers
+    print(getrusage(RUSAGE_SELF).ru_minflt)
+"""
+
+
+def test_memory_that_is_freed_is_not_fetched_again():
+    done = subprocess.run([sys.executable, "-c", KEEPING], capture_output=True, check=True)
+    first, *_, last = map(int, done.stdout.split())
+    assert last - first < 1000  # of 15,000 pages each time

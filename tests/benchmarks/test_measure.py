@@ -66,23 +66,6 @@ def test_a_precision_is_chosen_by_its_rate_where_there_are_two(monkeypatch):
     assert networks.best_precision(work, "carracing", 6) == "32-true"
 
 
-KEEPING = """
-from resource import RUSAGE_SELF, getrusage
-from benchmarks.measure import keep_freed_memory
-keep_freed_memory()
-for _ in range(11):
-    layers = [b"x" * 20_000_000 for _ in range(3)]
-    del layers
-    print(getrusage(RUSAGE_SELF).ru_minflt)
-"""
-
-
-def test_memory_that_is_freed_is_not_fetched_again():
-    done = subprocess.run([sys.executable, "-c", KEEPING], capture_output=True, check=True)
-    first, *_, last = map(int, done.stdout.split())
-    assert last - first < 1000  # of 15,000 pages each time
-
-
 def bench(*arguments):
     command = [sys.executable, "-m", "benchmarks", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)

@@ -61,6 +61,7 @@ CHANGES_NO_RESULT = {
     ),
     "src/world_models/execution/crew.py",
     "src/world_models/execution/endings.py",
+    "src/world_models/execution/memory.py",
     "src/world_models/execution/worker.py",
     "src/world_models/training/resume.py",
     *(f"src/world_models/tracking/{name}.py" for name in ("delivery", "registry", "run", "store")),

@@ -83,7 +83,8 @@ def refused(name, *arguments):
 def run_here(project, monkeypatch):
     """Give a function that runs a stage in this process, without MLflow: how it exits."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process keeps its own
-    monkeypatch.setattr(stage_module, "leave_nothing_behind", lambda: None)
+    for of_the_process in ("leave_nothing_behind", "keep_freed_memory"):
+        monkeypatch.setattr(stage_module, of_the_process, lambda: None)
     untracked = StageRun()
     monkeypatch.setattr(stage_module, "stage_run", lambda **_: contextlib.nullcontext(untracked))
 
@@ -294,6 +295,13 @@ def test_the_controller_that_is_best_in_the_real_world_is_kept(project, run_here
     assert kept["parameters"].tolist() == [[2.0, 2.0]]
     told = json.loads(Path("reports/pendulum/controller.json").read_text())
     assert (told["kept_generation"], told["real_mean"], told["dream_mean"]) == (2, -3, 2)
+
+
+def test_a_stage_keeps_what_it_frees_from_its_start(run_here, monkeypatch):
+    done = []
+    monkeypatch.setattr(stage_module, "keep_freed_memory", lambda: done.append("keeps"))
+    assert run_here("vae", "pendulum", work=lambda _: done.append("works")) == 0
+    assert done == ["keeps", "works"]
 
 
 def test_the_dream_is_held_against_the_game(capsys):

@@ -1,0 +1,21 @@
+"""What becomes of the memory that a process frees."""
+
+import ctypes
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""glibc's numbers for two options of malloc."""
+NEVER, MMAP_MOST = -1, 2**25
+"""What they are set to: the latter in bytes, the most that every glibc takes."""
+
+
+def keep_freed_memory() -> None:
+    """Has this process keep what it frees, where malloc is glibc's.
+
+    What a network's layer frees may otherwise go back to the system, to be fetched again page by
+    page at the next batch. Whether it does hangs on what the process has allocated before.
+    Processes that it starts don't inherit this.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, NEVER)
+        mallopt(M_MMAP_THRESHOLD, MMAP_MOST)
