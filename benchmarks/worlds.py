@@ -69,6 +69,7 @@ class Playing:
 
     def close(self) -> None:
         """Closes the world."""
+        self._replayed = None  # it holds this, and both the GPU's memory
         self._world.close()
 
     def _begin(self) -> int:

@@ -1,6 +1,8 @@
 """Whole episodes, in any world."""
 
 from dataclasses import replace
+from functools import partial
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -120,6 +122,17 @@ def test_a_graph_on_a_gpu_plays_the_same_as_step_by_step_and_as_on_the_cpu(monke
         np.testing.assert_allclose(one.returns, same.returns, rtol=1e-6)
         np.testing.assert_array_equal(one.lengths, near.lengths)
         np.testing.assert_allclose(one.returns, near.returns, rtol=1e-4)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="only a GPU has CUDA graphs")
+def test_a_graph_keeps_what_its_step_works_on():
+    total = torch.zeros(1, device="cuda")
+    kept, replay = ref(total), rollout.captured(partial(total.add_, 1))
+    before = total.item()  # the capture takes steps of its own
+    del total
+    replay()
+    assert kept() is not None
+    assert kept().item() == before + 1
 
 
 def test_unseeing_play_has_the_games_returns_and_leaves_finished_lanes_alone():
