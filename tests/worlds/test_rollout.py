@@ -20,6 +20,7 @@ from world_models.worlds.rollout import play, play_blind
 SEEDS = [0, 1, 2, 3, 5]
 LENGTHS = [expected_length(seed) for seed in SEEDS]
 RETURNS = [sum(map(reward_of, range(length))) for length in LENGTHS]
+needs_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="only a GPU has CUDA graphs")
 
 
 def test_an_episode_is_played_to_its_end_in_each_lane_of_the_real_world():
@@ -98,7 +99,7 @@ def test_a_world_that_always_steps_every_lane_plays_the_same():
     np.testing.assert_allclose(unbroken.returns, waiting.returns, rtol=1e-5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="only a GPU has CUDA graphs")
+@needs_a_gpu
 def test_a_graph_on_a_gpu_plays_the_same_as_step_by_step_and_as_on_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     graphs = []
@@ -124,7 +125,7 @@ def test_a_graph_on_a_gpu_plays_the_same_as_step_by_step_and_as_on_the_cpu(monke
         np.testing.assert_allclose(one.returns, near.returns, rtol=1e-4)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="only a GPU has CUDA graphs")
+@needs_a_gpu
 def test_a_graph_keeps_what_its_step_works_on():
     total = torch.zeros(1, device="cuda")
     kept, replay = ref(total), rollout.captured(partial(total.add_, 1))
