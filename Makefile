@@ -15,10 +15,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help setup repro test smoke lint bench format types ui hooks clean
+.PHONY: help setup repro accept test check smoke lint bench format reference ui hooks clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv from requirements.lock
 
@@ -34,8 +34,13 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 repro: setup ## Run the whole pipeline (only what changed)
-	@python -m pipelines.mend
+	@python -m pipelines.dvc.repair
 	dvc repro
+
+# The commit that the results in dvc.lock are of.
+FROM ?= HEAD
+accept: setup ## Renew dvc.lock after an edit of code that changes no result
+	@python -m pipelines.dvc.accept $(FROM)
 
 lint: setup ## Check style, types and import rules
 	ruff check .
@@ -47,6 +52,11 @@ lint: setup ## Check style, types and import rules
 test: lint ## Lint, then run the tests
 	OMP_NUM_THREADS=1 pytest $(PYTEST_ARGS)
 
+# Pipelines, servers, kills and pools of processes take their time: they are left to `make test`.
+APART := end_to_end pipelines benchmarks tracking training runtime/test_processes.py
+check: lint ## Lint, then the quick tests: each room's own logic
+	OMP_NUM_THREADS=1 pytest $(PYTEST_ARGS) $(APART:%=--ignore=tests/%)
+
 smoke: setup ## Run Pendulum's smallest pipeline in a copy, and the gate on it
 	.ci/smoke
 
@@ -56,6 +66,9 @@ bench: setup ## Measure how near each path comes to its limit
 format: setup ## Rewrite the code in the house style
 	ruff check --fix .
 	ruff format .
+
+reference: setup ## Write docs/reference/ from the code
+	world-models params --reference >docs/reference/parameters.md
 
 ui: setup ## Open MLflow's pages on PORT (default 5000)
 	@case "$${MLFLOW_TRACKING_URI:=sqlite:///mlflow.db}" in \

@@ -13,8 +13,8 @@ import torch
 
 from benchmarks import learning, worlds
 from benchmarks.measure import Effort, Measured, Row, Work, compare
-from world_models.execution.memory import keep_freed_memory
-from world_models.files import made_whole
+from world_models.runtime.files import atomic_write
+from world_models.runtime.memory import keep_freed_memory
 
 ALLOWED_S = 0.3
 """What the command line may take to start, beyond Python itself."""
@@ -63,7 +63,7 @@ def main() -> None:
         found = row.measure(effort)
         measured.append(described(row, found))
         print(shown(row, found), flush=True)
-        with made_whole(arguments.output) as aside:
+        with atomic_write(arguments.output) as aside:
             aside.write_text(json.dumps({"machine": machine(), "rows": measured}, indent=2) + "\n")
 
 

@@ -9,6 +9,7 @@ import csv
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,22 +21,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks import fixtures
-from pipelines.ground import Ground, controller_sizes
-from pipelines.worlds import Dreams
-from world_models.config import ControllerConfig, DreamConfig
+from pipelines.search_context import SearchContext, controller_sizes
+from world_models.controller.centring import feature_mean
+from world_models.controller.config import ControllerConfig
+from world_models.controller.evaluator import ParallelEvaluator
+from world_models.controller.policy import Controllers
+from world_models.controller.search import Validation, evolve
+from world_models.data.seeds import VALIDATE
 from world_models.data.store import EpisodeStore
-from world_models.evolution.centre import feature_mean
-from world_models.evolution.fitness import Arena
-from world_models.evolution.search import Validation, evolve
-from world_models.execution import best_device
-from world_models.files import made_whole
-from world_models.models.checkpoint import load_rnn, load_vae
-from world_models.models.controller import Controllers
-from world_models.models.inference import for_inference
-from world_models.models.precision import weights_dtype
-from world_models.seeds import VALIDATE
+from world_models.rnn.checkpoint import load_rnn
+from world_models.rnn.inference import rnn_for_inference
+from world_models.runtime.devices import best_device
+from world_models.runtime.files import atomic_write
+from world_models.runtime.precision import weights_dtype
 from world_models.tasks import get_task
-from world_models.worlds.dream import first_latents
+from world_models.vae.checkpoint import load_vae
+from world_models.vae.inference import vae_for_inference
+from world_models.worlds.config import DreamConfig
+from world_models.worlds.dream import DreamFactory, first_latents
 
 TASK = get_task("carracing")
 PLAIN = {
@@ -45,7 +48,6 @@ PLAIN = {
     "population": 48,
     "episodes": 2,
     "more_episodes": 0,
-    "racing": 0,
     "sigma": 0.1,
     "sigma_decay": 1.0,
     "diagonal": True,
@@ -59,7 +61,6 @@ WAYS: dict[str, dict[str, Any]] = {
     "nobody is cut off": {"patience": 0, "validate_every": 1},
     "covariances too": {"diagonal": False},
     "large steps first": {"sigma": 0.15, "sigma_decay": 0.93},
-    "racing: 1 track, the better half 2 more": {"episodes": 3, "racing": 1},
     "1 track, in generation 10 3": {"episodes": 1, "more_episodes": 2, "generations": 10},
     "the dream first, 8 generations": {"train_in": "dream-then-real", "real_generations": 92},
 }
@@ -92,35 +93,36 @@ class Course:
     def __init__(self) -> None:
         params = fixtures.params(TASK.name)
         self.config = params.section(ControllerConfig)
-        self.temperature = params.section(DreamConfig).temperature
+        dream = params.section(DreamConfig)
         place = best_device(), weights_dtype(self.config.precision)
-        vae = for_inference(load_vae(Path("models/carracing/vae.safetensors")), *place)
+        vae = vae_for_inference(load_vae(Path("models/carracing/vae.safetensors")), *place)
         size = vae.sizes.latent_size
         file = Path("models/carracing/rnn.safetensors")
-        rnn = for_inference(load_rnn(file, size, TASK.action_size), *place)
+        rnn = rnn_for_inference(load_rnn(file, size, TASK.action_size), *place)
         latents = EpisodeStore(Path("data/carracing/latents"))
-        starts = first_latents(latents, params.section(DreamConfig).starts)
-        dream = Dreams(TASK, rnn, starts, self.temperature, self.config.cell, None, None)
-        sizes = controller_sizes(self.config, rnn, TASK)
+        starts = first_latents(latents, dream.starts)
+        dreams = DreamFactory(TASK, rnn, rnn, starts, dream, self.config.cell)
+        sizes = controller_sizes(self.config, dream, rnn, TASK)
         centre = feature_mean(latents, TASK, rnn, self.config.cell)[: sizes.feature_size]
-        self.ground = Ground(TASK, self.config, vae, rnn, sizes, centre, None, dream)
+        self.search = SearchContext(TASK, self.config, vae, rnn, sizes, centre, None, dreams)
 
     def searched(self, way: str, seed: int, limit: float) -> Iterator[Row]:
         """A search of so many minutes; a row for each generation whose mean has been judged."""
         config = self.config.model_copy(update=PLAIN | WAYS[way])
-        on, frames, judging, start = self.ground, 0, 0.0, time.perf_counter()
+        search = replace(self.search, config=config)
+        frames, judging, start = 0, 0.0, time.perf_counter()
 
         def judge(mean: Controllers) -> Validation:
             nonlocal judging
             begun = time.perf_counter()
-            played = judges.score(mean, JUDGED)
+            played = judges.evaluate(mean, JUDGED)
             judging += time.perf_counter() - begun
             return Validation(played, played)
 
-        with closing(on.crew()) as crew:
-            arenas = on.arenas(crew, config, self.temperature)
-            judges = Arena(on.game, len(JUDGED), crew)
-            for generation in evolve(arenas, judge, on.sizes, config, seed, on.centre):
+        with closing(search.open_pool()) as pool:
+            evaluators = search.evaluators(pool)
+            judges = ParallelEvaluator(search.open_real_world, len(JUDGED), pool)
+            for generation in evolve(evaluators, judge, search.sizes, config, seed, search.centre):
                 frames += generation.steps * config.is_real(generation.number)
                 if generation.validation is not None:
                     minutes = (time.perf_counter() - start - judging) / 60
@@ -138,7 +140,7 @@ class Course:
 
 def write(path: Path, rows: Sequence[Row]) -> None:
     """The table so far."""
-    with made_whole(path) as aside, aside.open("w", newline="") as file:
+    with atomic_write(path) as aside, aside.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
@@ -158,7 +160,7 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
         axes.plot(*mean_curve(searches), color=f"C{number}", linewidth=2.5, label=way)
     axes.set(xlabel="minutes of evolution", ylabel="CarRacing's return of the search's mean")
     figure.legend(loc="outside lower center", ncols=2)
-    with made_whole(path) as aside:
+    with atomic_write(path) as aside:
         figure.savefig(aside, format="png", dpi=120)
 
 

@@ -8,28 +8,27 @@ from pathlib import Path
 
 import torch
 
+from world_models.collecting.config import CollectConfig
 from world_models.collecting.shards import Origin, collect, shard_jobs
-from world_models.config import (
-    CollectConfig,
-    ControllerConfig,
-    EncodeConfig,
-    Params,
-    RNNConfig,
-    VAEConfig,
-    WeightsPrecision,
-)
+from world_models.controller.config import ControllerConfig
+from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.data.store import EpisodeStore
-from world_models.encoding import encode
-from world_models.execution import best_device
-from world_models.models.checkpoint import feature_size
-from world_models.models.controller import Controllers, ControllerSizes
-from world_models.models.inference import for_inference
-from world_models.models.mdnrnn import MDNRNN
-from world_models.models.precision import weights_dtype
-from world_models.models.vae import VAE, VAESizes
+from world_models.params import Params
+from world_models.rnn.config import RNNConfig
+from world_models.rnn.inference import rnn_for_inference
+from world_models.rnn.model import MDNRNN
+from world_models.rnn.training import RNNTraining
+from world_models.runtime.config import WeightsPrecision
+from world_models.runtime.devices import best_device, cores
+from world_models.runtime.precision import weights_dtype
 from world_models.tasks import get_task
-from world_models.training.rnn import RNNTraining
+from world_models.vae.config import EncodeConfig, VAEConfig
+from world_models.vae.encoding import encode
+from world_models.vae.inference import vae_for_inference
+from world_models.vae.model import VAE, VAESizes
+from world_models.worlds.features import feature_size
 
+CPU = torch.device("cpu")
 EPISODES = 40
 """Of the data set that training and encoding are measured on: 40,000 frames of CarRacing."""
 
@@ -50,7 +49,7 @@ def fresh_vae(task: str) -> VAE:
 @cache
 def vae(task: str, precision: WeightsPrecision) -> VAE:
     """The same as the stages use it."""
-    return for_inference(deepcopy(fresh_vae(task)), best_device(), weights_dtype(precision))
+    return vae_for_inference(deepcopy(fresh_vae(task)), best_device(), weights_dtype(precision))
 
 
 @cache
@@ -67,7 +66,7 @@ def fresh_rnn(task: str) -> MDNRNN:
 @cache
 def rnn(task: str, precision: WeightsPrecision) -> MDNRNN:
     """The same as the stages use it."""
-    return for_inference(deepcopy(fresh_rnn(task)), best_device(), weights_dtype(precision))
+    return rnn_for_inference(deepcopy(fresh_rnn(task)), best_device(), weights_dtype(precision))
 
 
 @cache
@@ -93,7 +92,7 @@ def episodes(task: str) -> EpisodeStore:
     """A small data set."""
     folder = _folder() / task / "episodes"
     config = params(task).section(CollectConfig).model_copy(update={"episodes": EPISODES})
-    for _ in collect(shard_jobs(folder, task, config, 0, Origin(task)), config.workers):
+    for _ in collect(shard_jobs(folder, task, config, 0, Origin(task)), cores(CPU)):
         pass
     return EpisodeStore(folder)
 

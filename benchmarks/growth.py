@@ -23,7 +23,9 @@ import yaml
 
 from benchmarks import fixtures
 from world_models.data.store import Episode, EpisodeStore, shard_path, write_shard
-from world_models.files import made_whole
+from world_models.rnn.config import RNNConfig
+from world_models.runtime.files import atomic_write
+from world_models.vae.config import VAEConfig
 
 ROOT = Path(__file__).parents[1]
 TASK = "carracing"
@@ -59,7 +61,7 @@ def main() -> None:
             f"{stage:12}{memory[0]:8.0f}{memory[1]:10.0f}{row['memory_ratio']:8.2f}"
             f"{seconds[0]:8.1f}{seconds[1]:10.1f}{row['time_ratio']:8.2f}"
         )
-    with made_whole(arguments.output) as aside:
+    with atomic_write(arguments.output) as aside:
         aside.write_text(json.dumps({"episodes": arguments.episodes, "stages": table}, indent=2))
 
 
@@ -109,13 +111,13 @@ def cut(store: EpisodeStore) -> Iterator[tuple[dict[str, np.ndarray], dict[str, 
 def write_parameters(path: Path, episodes: int) -> None:
     """The default scale's parameters: one pass over the data, a short search, few games."""
     contents = yaml.safe_load((ROOT / "params.yaml").read_text())
-    task = contents[contents["scale"]][TASK]
+    task, params = contents[contents["scale"]][TASK], fixtures.params(TASK)
     frames = episodes * (STEPS + 1)
-    batches = max(frames // task["vae"]["batch_size"], 1)
+    batches = max(frames // params.section(VAEConfig).batch_size, 1)
     task["vae"] |= {"batches": batches, "validate_every": batches}
-    batches = max(episodes * STEPS // (task["rnn"]["lanes"] * task["rnn"]["steps"]), 1)
+    rnn = params.section(RNNConfig)
+    batches = max(episodes * STEPS // (rnn.lanes * rnn.steps), 1)
     task["rnn"] |= {"batches": batches, "validate_every": batches}
-    task["dream"] |= {"honesty_episodes": 2}
     task["controller"] |= {"population": 4, "generations": 1, "validation_episodes": 2}
     task["evaluate"] |= {"episodes": 2, "lanes": 1, "video_steps": 20}
     path.write_text(yaml.safe_dump(contents))

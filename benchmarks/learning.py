@@ -15,18 +15,21 @@ from benchmarks import fixtures
 from benchmarks.measure import Effort, Measured, Row, Work, compare, quickest
 from benchmarks.networks import best_precision, networks, repeated, side_by_side
 from benchmarks.worlds import LANES, replayed_envpool
+from world_models.collecting.config import CollectConfig
 from world_models.collecting.shards import Origin, collect, shard_jobs
-from world_models.config import CollectConfig, EncodeConfig, Precision, RNNConfig, VAEConfig
 from world_models.data.datasets import Sequences
-from world_models.encoding import encode
-from world_models.execution import best_device, cores
-from world_models.models.mdn import negative_log_likelihood
-from world_models.models.precision import has_bfloat16
-from world_models.models.vae import kl_divergence, reconstruction_error, to_images
+from world_models.rnn.config import RNNConfig
+from world_models.rnn.mixture import negative_log_likelihood
+from world_models.rnn.training import RNNTraining, SequenceData
+from world_models.runtime.config import Precision
+from world_models.runtime.devices import best_device, cores
+from world_models.runtime.precision import has_bfloat16
 from world_models.tasks import get_task
-from world_models.training.rnn import RNNTraining, SequenceData
 from world_models.training.trainer import fit
-from world_models.training.vae import FrameData, VAETraining
+from world_models.vae.config import EncodeConfig, VAEConfig
+from world_models.vae.encoding import encode
+from world_models.vae.model import kl_divergence, reconstruction_error, to_images
+from world_models.vae.training import FrameData, VAETraining
 
 TASK = "carracing"
 BATCHES = 301
@@ -150,9 +153,9 @@ class Collecting:
         started, steps, now = 0.0, 0, 0.0
         with TemporaryDirectory(prefix="world-models-bench-") as folder:
             jobs = shard_jobs(Path(folder), TASK, self.config, 0, Origin(TASK))
-            for number, lengths in enumerate(collect(jobs, self.config.workers), 1):
+            for number, lengths in enumerate(collect(jobs, cores(fixtures.CPU)), 1):
                 now = time.perf_counter()
-                if number <= self.config.workers:
+                if number <= cores(fixtures.CPU):
                     started = now
                 else:
                     steps += sum(lengths)

@@ -9,11 +9,11 @@ import torch
 
 from benchmarks import fixtures
 from benchmarks.measure import Work, quickest
-from world_models.config import WeightsPrecision
-from world_models.execution import best_device, cores
-from world_models.models.mdnrnn import MDNRNN
-from world_models.models.precision import has_bfloat16, weights_dtype
-from world_models.models.vae import VAE, to_images
+from world_models.rnn.model import MDNRNN
+from world_models.runtime.config import WeightsPrecision
+from world_models.runtime.devices import best_device, cores
+from world_models.runtime.precision import has_bfloat16, weights_dtype
+from world_models.vae.model import VAE, to_images
 from world_models.worlds.rollout import captured
 
 CHOOSING_S = 0.3
@@ -23,7 +23,7 @@ STEPS = 20
 
 
 def networks(name: str, count: int, precision: WeightsPrecision) -> Work:
-    """V and M on so many frames, without a game; each core has a share, as in an arena."""
+    """V and M on so many frames, without a game; each core has a share, as in an evaluator."""
     vae, rnn = fixtures.vae(name, precision), fixtures.rnn(name, precision)
     share = -(-count // cores(vae.device))
     return side_by_side([through(vae, rnn, share) for _ in range(-(-count // share))])

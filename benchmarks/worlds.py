@@ -14,16 +14,19 @@ from benchmarks import fixtures, textbook
 from benchmarks.loops import Loops
 from benchmarks.measure import Effort, Measured, Row, Work, compare
 from benchmarks.networks import best_precision, eager, networks, products
-from pipelines.ground import GAMES, real_world
-from pipelines.worlds import Dreams
-from world_models.config import ControllerConfig, Simulator, WeightsPrecision
+from pipelines.search_context import GAMES, open_real_world
+from world_models.controller.config import ControllerConfig
+from world_models.controller.policy import Controllers
 from world_models.data.store import EpisodeStore
-from world_models.execution import best_device, cores
-from world_models.execution.crew import Crew
-from world_models.models.controller import Controllers
+from world_models.runtime.config import WeightsPrecision
+from world_models.runtime.devices import best_device, cores
+from world_models.runtime.processes import WorkerPool
 from world_models.tasks import get_task
+from world_models.tasks.base import Simulator
+from world_models.worlds.base import World
+from world_models.worlds.config import DreamConfig
+from world_models.worlds.dream import DreamFactory
 from world_models.worlds.rollout import captured
-from world_models.worlds.world import World
 
 LANES = 64
 """Of CarRacing."""
@@ -87,12 +90,12 @@ class Playing:
 def playing(
     stack: ExitStack, open_world: Callable[[int], World], lanes: int, controllers: Controllers
 ) -> Work:
-    """Steps of C in so many lanes together, in worlds side by side as an arena has them."""
-    crew = stack.enter_context(closing(Crew(cores(best_device()))))
-    play = crew.open(partial(Playing, open_world, -(-lanes // crew.workers), controllers))
+    """Steps of C in so many lanes together, in worlds side by side as an evaluator has them."""
+    pool = stack.enter_context(closing(WorkerPool(cores(best_device()))))
+    play = pool.open(partial(Playing, open_world, -(-lanes // pool.workers), controllers))
 
     def steps(count: int) -> int:
-        return sum(played for _, played in crew.run(play, [count] * crew.workers))
+        return sum(played for _, played in pool.run(play, [count] * pool.workers))
 
     return stretch(partial(steps, 0), steps)
 
@@ -115,7 +118,7 @@ def real_game(name: str, simulator: Simulator, precision: WeightsPrecision, lane
     config = fixtures.params(name).section(ControllerConfig)
     config = config.model_copy(update={"simulator": simulator, "sampled": False})
     vae, rnn = fixtures.vae(name, precision), fixtures.rnn(name, precision)
-    return real_world(get_task(name), lanes, config, vae, rnn, patience=0)
+    return open_real_world(get_task(name), lanes, config, vae, rnn)
 
 
 def bare_envpool(count: int) -> Work:
@@ -201,7 +204,8 @@ def dreaming(stack: ExitStack, name: str, precision: WeightsPrecision) -> Work:
     """C in M's dream."""
     rnn, controllers = fixtures.rnn(name, precision), fixtures.controllers(name)
     starts = torch.zeros(1, 2, rnn.sizes.latent_size)
-    dream = Dreams(get_task(name), rnn, starts, 1.15, controllers.sizes.cell, None, None)
+    config = DreamConfig(temperature=1.15)
+    dream = DreamFactory(get_task(name), rnn, rnn, starts, config, controllers.sizes.cell)
     return playing(stack, dream, DREAMS, controllers)
 
 

@@ -1,9 +1,9 @@
-"""Pictures for docs/dreams.md and docs/rounds.md, from what the pipeline made in this folder.
+"""Pictures for docs/dreams.md, rounds.md and notebook.md, from what the pipeline made here.
 
 `python docs/figures.py` draws the dream of TakeCover, or of `--round`; with `--only prediction ends
 --suffix=-full` some of the pictures, under other names. `--film pendulum-3` draws stills of
-`reports/pendulum-3/loop.mp4` instead, and takes over `loop.png` from beside it. `--compare` draws
-`docs/rounds.csv`.
+`reports/pendulum-3/rounds.mp4` instead, and takes over `rounds.png` from beside it. `--compare`
+draws `docs/rounds.csv`.
 """
 
 import argparse
@@ -23,22 +23,22 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from world_models.config import DreamConfig, Params, RNNConfig
+from world_models.agent import Agent, load_agent
+from world_models.controller.evaluator import evaluate
 from world_models.data.datasets import split_episodes
+from world_models.data.seeds import TEST
 from world_models.data.store import EpisodeAt, EpisodeStore
-from world_models.evaluation import bootstrap_interval
-from world_models.evolution.fitness import score
-from world_models.files import made_whole
-from world_models.models.agent import Agent, AgentFiles, load_agent
-from world_models.models.mdn import Mixture, negative_log_likelihood
-from world_models.models.vae import sample_latent, to_frames
-from world_models.rounds import number
-from world_models.rounds import task as task_of
-from world_models.seeds import TEST
-from world_models.task import Task
+from world_models.evaluation.statistics import bootstrap_interval
+from world_models.layout import RoundFiles
+from world_models.params import Params
+from world_models.rnn.mixture import Mixture, negative_log_likelihood
+from world_models.runtime.files import atomic_write
 from world_models.tasks import get_task
+from world_models.tasks.base import Task
+from world_models.vae.model import sample_latent, to_frames
+from world_models.worlds.base import World
+from world_models.worlds.config import DreamConfig, Ends
 from world_models.worlds.dream import DreamWorld, first_latents
-from world_models.worlds.world import World
 
 PICTURES = Path(__file__).parent / "pictures"
 ROUNDS = Path(__file__).parent / "rounds.csv"
@@ -65,11 +65,11 @@ class Shown(NamedTuple):
     agent: Agent
     episodes: EpisodeStore
     latents: EpisodeStore
-    reports: Path
+    files: RoundFiles
     starts: Tensor
     """Of dreams, (S, 2, z)."""
-    done_weight: float | None
-    """Of a dream whose ends are drawn."""
+    ends: Ends
+    """When dreamed episodes end."""
 
     def dream(self, lanes: int, temperature: float) -> DreamWorld:
         """One of M's."""
@@ -77,12 +77,13 @@ class Shown(NamedTuple):
         return DreamWorld(
             self.task,
             rnn,
+            rnn,
             self.starts,
             lanes,
             temperature,
             controller.sizes.cell,
             vae,
-            done_weight=self.done_weight,
+            ends=self.ends,
         )
 
 
@@ -99,8 +100,9 @@ def main() -> None:
         save("rounds", with_and_without())
         return
     if arguments.film:
-        save(f"film-{arguments.film}", stills(arguments.film))
-        keep(f"loop-{arguments.film}", Image.open(Path("reports", arguments.film, "loop.png")))
+        files = RoundFiles(arguments.film)
+        save(f"film-{arguments.film}", stills(files))
+        keep(f"rounds-{arguments.film}", Image.open(files.report("rounds.png")))
         return
     shown = opened(arguments.round)
     for name in arguments.only:
@@ -116,27 +118,23 @@ def save(name: str, figure: Figure) -> None:
 
 def keep(name: str, picture: Image.Image) -> None:
     """Writes a PNG of few colours: pictures are kept in git."""
-    with made_whole(PICTURES / f"{name}.png") as aside:
+    with atomic_write(PICTURES / f"{name}.png") as aside:
         picture.convert("RGB").quantize(COLOURS).save(aside, format="png", optimize=True)
 
 
 def opened(round_: str) -> Shown:
     """A round's agent and data set."""
-    task, models, data = get_task(task_of(round_)), Path("models", round_), Path("data", round_)
-    files = AgentFiles(*(models / f"{name}.safetensors" for name in AgentFiles._fields))
-    agent = load_agent(files, task.action_size, torch.device("cpu"))
-    latents = EpisodeStore(data / "latents")
-    params = Params(Path("params.yaml"), round_)
-    dream = params.section(DreamConfig)
-    weight = params.section(RNNConfig).done_weight if dream.ends == "drawn" else None
+    params, files = Params(Path("params.yaml"), round_), RoundFiles(round_)
+    task, dream = get_task(params.task), params.section(DreamConfig)
+    latents = EpisodeStore(files.latents)
     return Shown(
         task,
-        agent,
-        EpisodeStore(data / "episodes"),
+        load_agent(files.agent, task.action_size, torch.device("cpu")),
+        EpisodeStore(files.episodes),
         latents,
-        Path("reports", round_),
+        files,
         first_latents(latents, dream.starts),
-        weight,
+        dream.ends,
     )
 
 
@@ -270,7 +268,7 @@ def temperatures(shown: Shown) -> Figure:
 def survived(shown: Shown, temperature: float) -> np.ndarray:
     """Steps that C lives in dreams."""
     with closing(shown.dream(DREAMS, temperature)) as dream:
-        lengths: np.ndarray = score(dream, shown.agent.controller, TEST[:DREAMS]).lengths[0]
+        lengths: np.ndarray = evaluate(dream, shown.agent.controller, TEST[:DREAMS]).lengths[0]
     return lengths
 
 
@@ -288,9 +286,9 @@ def watched(world: World, agent: Agent, seed: int, at: Sequence[int]) -> list[np
 
 def cheating(shown: Shown) -> Figure:
     """What evolution's mean reaches in the dream and in the game, by generation."""
-    with (shown.reports / "generations.csv").open() as file:
+    with shown.files.report("generations.csv").open() as file:
         tried = [row for row in csv.DictReader(file) if row["real_mean"]]
-    kept = json.loads((shown.reports / "controller.json").read_text())["kept_generation"]
+    kept = json.loads(shown.files.report("controller.json").read_text())["kept_generation"]
     figure = Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
     numbers = [int(row["generation"]) for row in tried]
@@ -323,15 +321,16 @@ def ends(shown: Shown) -> Figure:
     return figure
 
 
-def stills(round_: str) -> Figure:
+def stills(files: RoundFiles) -> Figure:
     """The first round's agent over this one's, in the same episode."""
-    pictures = imageio.mimread(Path("reports", round_, "loop.mp4"), memtest=False)
+    number = len(Params(Path("params.yaml"), files.name).chain)
+    pictures = imageio.mimread(files.report("rounds.mp4"), memtest=False)
     every = len(pictures) // FILMED
     chosen = pictures[::every][:FILMED]
     height = chosen[0].shape[0]
     rows = {
         "round 1": [picture[:, :height] for picture in chosen],
-        f"round {number(round_)}": [picture[:, -height:] for picture in chosen],
+        f"round {number}": [picture[:, -height:] for picture in chosen],
     }
     return strips(rows, [f"step {every * place}" for place in range(FILMED)])
 

@@ -1,7 +1,8 @@
 """Pictures of MLflow's own pages for docs/tracking.md: a real server, a real browser.
 
-`python docs/screenshots.py` shows the newest pipeline runs of this project, or of the one named by
-`--project`. It needs `pip install -e .[docs]` and Debian's chromium and chromium-driver.
+`python docs/screenshots.py` shows the newest runs of stage `register` in this project, or in the
+`--project` that is named. It needs `pip install -e .[docs]` and Debian's chromium and
+chromium-driver.
 """
 
 import argparse
@@ -59,11 +60,11 @@ def main() -> None:
 def pages(client: MlflowClient, task: str) -> dict[str, str]:
     """Addresses of MLflow's pages: the runs, some of them compared, one of them, the agents."""
     experiment = client.get_experiment_by_name("world-models")
-    query = f"tags.stage = 'pipeline' and tags.task = '{task}'"
+    query = f"tags.stage = 'register' and tags.task = '{task}'"
     ids = [experiment.experiment_id] if experiment else []
     runs = [run.info.run_id for run in client.search_runs(ids, query, max_results=COMPARED)]
     if not runs:
-        sys.exit(f"screenshots: no pipeline run of {task} in this store")
+        sys.exit(f"screenshots: no run of register for {task} in this store")
     table = urlencode({"searchFilter": query, "workflowType": "machine_learning"}, quote_via=quote)
     compared = urlencode({"runs": json.dumps(runs), "experiments": json.dumps(ids)})
     return {

@@ -1,114 +1,21 @@
-"""Tables and charts that hold variants of C against each other, and against the paper's."""
+"""Writes what several variants of C have scored, beside each other and beside the paper's."""
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from pipelines.paper import EPISODES
-from pipelines.stage import Stage
-from world_models.charts import Interval, Series, save_chart
-
-WORLDS = {"dream": "in the dream", "real": "in the game"}
+from pipelines.context import Context
+from world_models.reporting.charts import save_chart
+from world_models.reporting.tables import Row, figures, markdown, series
 
 
-class Score(NamedTuple):
-    """Returns of some episodes in one world."""
-
-    mean: float
-    std: float
-    ci95: tuple[float, float]
-    """Interval of the mean."""
-
-
-class Row(NamedTuple):
-    """One C of a comparison, with its scores by world."""
-
-    name: str
-    own: Mapping[str, Score]
-    paper: Mapping[str, Score]
-    """What the paper reports of it, if anything."""
-    parameters: int | None = None
-
-
-def measured(path: Path) -> dict[str, Score]:
-    """The scores in a scores.json."""
-    found = json.loads(path.read_text())
-    return {
-        world: Score(found[world]["mean"], found[world]["std"], tuple(found[world]["ci95"]))
-        for world in WORLDS
-    }
-
-
-def reported(figures: Mapping[str, tuple[float, float]]) -> dict[str, Score]:
-    """The paper's means and deviations, with the interval that they make."""
-    scores = {}
-    for world, (mean, std) in figures.items():
-        error = 1.96 * std / EPISODES**0.5
-        scores[world] = Score(mean, std, (mean - error, mean + error))
-    return scores
-
-
-def write(stage: Stage, name: str, heading: str, rows: Sequence[Row]) -> None:
-    """A comparison as NAME.csv, NAME.md and NAME.png, and its means as the run's metrics.
+def write(context: Context, name: str, heading: str, rows: Sequence[Row]) -> None:
+    """Writes NAME.csv, NAME.md and NAME.png, and logs the means as the run's metrics.
 
     `heading` says what the rows' names are.
     """
-    stage.write_table(f"{name}.csv", [figures(heading, row) for row in rows])
-    stage.write_text(f"{name}.md", markdown(heading, rows))
-    picture = stage.report(f"{name}.png")
+    context.write_table(f"{name}.csv", [figures(heading, row) for row in rows])
+    context.write_text(f"{name}.md", markdown(heading, rows))
+    picture = context.files.report(f"{name}.png")
     save_chart(picture, heading, [row.name for row in rows], series(rows))
-    stage.run.log_artifact(picture)
+    context.tracking.log_artifact(picture)
     for row in rows:
-        stage.run.log_metrics({f"{row.name}/{w}/mean": s.mean for w, s in row.own.items()})
-
-
-def figures(heading: str, row: Row) -> dict[str, object]:
-    """A row of the CSV file."""
-    cells: dict[str, object] = {heading: row.name}
-    if row.parameters is not None:
-        cells["parameters"] = row.parameters
-    for world, score in row.own.items():
-        low, high = score.ci95
-        own = {"mean": score.mean, "std": score.std, "ci95_low": low, "ci95_high": high}
-        cells |= {f"{world}_{key}": value for key, value in own.items()}
-    for world, score in row.paper.items():
-        cells |= {f"paper_{world}_mean": score.mean, f"paper_{world}_std": score.std}
-    return cells
-
-
-def markdown(heading: str, rows: Sequence[Row]) -> str:
-    """The table, mean ± standard deviation [95% interval of the mean]."""
-    papers = [world for world in WORLDS if any(world in row.paper for row in rows)]
-    columns = [heading]
-    columns += ["parameters of C"] * (rows[0].parameters is not None)
-    columns += [*WORLDS.values(), *(f"the paper's {WORLDS[world]}" for world in papers)]
-    lines = [columns, ["---"] * len(columns)]
-    for row in rows:
-        cells = [row.name]
-        cells += [] if row.parameters is None else [f"{row.parameters:,}"]
-        for world in WORLDS:
-            low, high = row.own[world].ci95
-            cells.append(f"{spread(row.own[world])} [{low:.0f}, {high:.0f}]")
-        cells += [spread(row.paper[world]) if world in row.paper else "" for world in papers]
-        lines.append(cells)
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def spread(score: Score) -> str:
-    """Mean and deviation."""
-    return f"{score.mean:.0f} ± {score.std:.0f}"
-
-
-def series(rows: Sequence[Row]) -> list[Series]:
-    """What the chart shows: each world here, and the paper's where it reports it."""
-    drawn = []
-    for colour, (world, words) in enumerate(WORLDS.items()):
-        for whose, scores in (
-            ("here", [row.own.get(world) for row in rows]),
-            ("paper", [row.paper.get(world) for row in rows]),
-        ):
-            if any(scores):
-                means = [s and Interval(s.mean, *s.ci95) for s in scores]
-                drawn.append(Series(f"{words}, {whose}", means, f"C{colour}", whose == "paper"))
-    return drawn
+        context.tracking.log_metrics({f"{row.name}/{w}/mean": s.mean for w, s in row.own.items()})

@@ -2,89 +2,82 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 from itertools import chain
 
 import numpy as np
 
-from pipelines.film import watch
-from pipelines.latents import open_latents
-from pipelines.stage import Stage, main
-from pipelines.worlds import Dreams, open_dreams
-from world_models.config import EvaluateConfig
-from world_models.evaluation import (
+from pipelines.context import Context, main
+from world_models.agent import Agent, agent_world
+from world_models.controller.evaluator import ParallelEvaluator
+from world_models.data.seeds import TEST
+from world_models.evaluation.protocol import (
     RealJob,
     agent_to_score,
-    bootstrap_interval,
     play_jobs,
     protocol,
     real_jobs,
-    real_world,
-    summary,
 )
-from world_models.evolution.fitness import Arena
-from world_models.execution import cores
-from world_models.execution.crew import Crew
-from world_models.journal import Journal
-from world_models.models.agent import Agent
-from world_models.pictures import beside, save_video
-from world_models.progress import Progress
-from world_models.seeds import TEST
-from world_models.worlds.pixels import open_lanes
-from world_models.worlds.world import World
+from world_models.evaluation.statistics import bootstrap_interval, summary
+from world_models.params import MachineConfig
+from world_models.reporting.pictures import beside, save_video
+from world_models.reporting.videos import watch
+from world_models.runtime.devices import cores
+from world_models.runtime.journal import Journal
+from world_models.runtime.processes import WorkerPool
+from world_models.runtime.progress import Progress
+from world_models.worlds.base import World
+from world_models.worlds.dream import DreamFactory, first_latents
+from world_models.worlds.games import open_lanes
 
 
-def run(stage: Stage) -> None:
+def run(context: Context) -> None:
     """Scores the agent, and films it."""
-    agent, dream = open_agent(stage)
-    score(stage, agent, dream, ("real", "dream", "random"))
-    film(stage, agent, dream(1), TEST[0], stage.section(EvaluateConfig).video_steps)
+    agent, dreams = open_agent(context)
+    score(context, agent, dreams, ("real", "dream", "random"))
+    film(context, agent, dreams(1))
 
 
-def open_agent(stage: Stage) -> tuple[Agent, Dreams]:
-    """V, M and C, and what opens M's dreams for them, at the temperature that C was evolved at."""
-    agent = agent_to_score(stage.task, stage.agent)
-    latents = open_latents(stage, agent.vae.sizes.latent_size)
-    dream = open_dreams(stage, latents, agent.rnn, agent.controller.sizes.cell, agent.vae)
-    temperature = stage.read_metric("controller.json", "temperature")
-    return agent, replace(dream, temperature=temperature)
+def open_agent(context: Context) -> tuple[Agent, DreamFactory]:
+    """Reads V, M and C, and what opens M's dreams at the temperature that C was evolved at."""
+    agent = agent_to_score(context.task, context.files.agent)
+    latents = context.open_latents(agent.vae.sizes.latent_size)
+    starts = first_latents(latents, context.config.dream.starts)
+    sizes = agent.controller.sizes
+    dream = context.config.dream.model_copy(update={"temperature": sizes.temperature})
+    dreams = DreamFactory(context.task, agent.rnn, agent.rnn, starts, dream, sizes.cell, agent.vae)
+    return agent, dreams
 
 
-def score(stage: Stage, agent: Agent, dream: Dreams, kinds: Sequence[str]) -> None:
+def score(context: Context, agent: Agent, dreams: DreamFactory, kinds: Sequence[str]) -> None:
     """Plays the agent in the game (`real`) and in the `dream`, and at `random` if that is a kind.
 
     Writes scores.json and returns.csv.
     """
-    config = stage.section(EvaluateConfig)
-    seeds = TEST[: config.episodes]
+    seeds = TEST[: context.config.evaluate.episodes]
     with Progress("evaluate", len(kinds) * len(seeds), "episodes") as progress:
-        returns = play_real(stage, config, seeds, [k for k in kinds if k != "dream"], progress)
-        with closing(Crew(cores(agent.vae.device))) as crew:
-            played = Arena(dream, len(seeds), crew).score(agent.controller, seeds)
+        returns = play_real(context, seeds, [k for k in kinds if k != "dream"], progress)
+        with closing(WorkerPool(cores(agent.vae.device))) as pool:
+            played = ParallelEvaluator(dreams, len(seeds), pool).evaluate(agent.controller, seeds)
         returns["dream"] = played.returns[0]
         progress.advance(len(seeds))
-    report(stage, seeds, {kind: returns[kind] for kind in kinds})
+    report(context, seeds, {kind: returns[kind] for kind in kinds})
 
 
 def play_real(
-    stage: Stage,
-    config: EvaluateConfig,
-    seeds: range,
-    kinds: Sequence[str],
-    progress: Progress,
+    context: Context, seeds: range, kinds: Sequence[str], progress: Progress
 ) -> dict[str, np.ndarray]:
-    """The agent, and random play if that is a kind, in the official game, on the same seeds."""
-    name, returns = stage.task.name, {kind: np.zeros(len(seeds)) for kind in kinds}
+    """Plays the agent, and at random if that is a kind, in the official game, on the same seeds."""
+    returns = {kind: np.zeros(len(seeds)) for kind in kinds}
     jobs = []
     for kind in kinds:
-        agent = None if kind == "random" else stage.agent
-        jobs += real_jobs(name, seeds, config.lanes, agent)
-    journal = Journal(stage.state / "returns.jsonl")
-    stage.goes_on(len(journal.records), len(jobs), "jobs")
+        agent = None if kind == "random" else context.files.agent
+        jobs += real_jobs(context.task.name, seeds, context.config.evaluate.lanes, agent)
+    journal = Journal(context.state / "returns.jsonl")
+    context.report_progress(len(journal.records), len(jobs), "jobs")
     progress.advance(sum(len(played) for *_, played in journal.records))
     done = [place for *place, _ in journal.records]
     left = [job for job in jobs if place_of(job) not in done]
-    for job, played in play_jobs(left, config.workers):
+    for job, played in play_jobs(left, context.params.general(MachineConfig).workers):
         journal.append([*place_of(job), played.tolist()])
         progress.advance(len(played))
     for kind, first, played in journal.records:
@@ -94,23 +87,23 @@ def play_real(
 
 
 def place_of(job: RealJob) -> list[str | int]:
-    """Where a job's returns belong: their kind, and the first of their seeds."""
+    """Returns where a job's returns belong: their kind, and the first of their seeds."""
     return ["random" if job.agent is None else "real", job.seeds[0]]
 
 
-def report(stage: Stage, seeds: range, returns: dict[str, np.ndarray]) -> None:
+def report(context: Context, seeds: range, returns: dict[str, np.ndarray]) -> None:
     """Writes scores.json and returns.csv."""
-    scores: dict[str, object] = {"protocol": protocol(stage.task, stage.params.scale)}
+    scores: dict[str, object] = {"protocol": protocol(context.task, context.params.scale)}
     scores |= {kind: summary(played) for kind, played in returns.items()}
     gap = float(returns["dream"].mean() - returns["real"].mean())
     scores["dream_to_real_gap"] = round(gap, 2)
     for kind, played in returns.items():
         low, high = bootstrap_interval(played)
         figures = {"mean": played.mean(), "ci95_low": low, "ci95_high": high}
-        stage.run.log_metrics({f"{kind}/{k}": v for k, v in figures.items()})
-    stage.run.log_metrics({"dream_to_real_gap": gap})
-    stage.write_metrics("scores.json", scores)
-    stage.write_table(
+        context.tracking.log_metrics({f"{kind}/{k}": v for k, v in figures.items()})
+    context.tracking.log_metrics({"dream_to_real_gap": gap})
+    context.write_metrics("scores.json", scores)
+    context.write_table(
         "returns.csv",
         [
             {"seed": seed} | {kind: round(float(played[i]), 3) for kind, played in returns.items()}
@@ -119,23 +112,24 @@ def report(stage: Stage, seeds: range, returns: dict[str, np.ndarray]) -> None:
     )
 
 
-def film(stage: Stage, agent: Agent, dream: World, seed: int, steps: int) -> None:
-    """A video of three panels: the game, V's reconstruction of it, and the agent in its dream."""
+def film(context: Context, agent: Agent, dream: World) -> None:
+    """Makes a video of three panels: the game, V's reconstruction of it, and the agent's dream."""
+    steps, file = context.config.evaluate.video_steps, context.files.report("agent.mp4")
 
     def frames() -> Iterator[np.ndarray]:
-        worlds = (watch(world, agent, seed, steps) for world in (real, dream))
+        worlds = (watch(world, agent, TEST[0], steps) for world in (real, dream))
         for shown in zip(*worlds, strict=True):
             yield beside(*chain(*shown))
             progress.advance()
 
     with (
-        closing(open_lanes(stage.task, 1, "gymnasium")) as lanes,
+        closing(open_lanes(context.task, 1, "gymnasium")) as lanes,
         Progress("evaluate, video", steps, "frames") as progress,
     ):
-        real = real_world(stage.task, lanes, agent)
-        save_video(stage.report("agent.mp4"), frames())
-    stage.run.log_artifact(stage.report("agent.mp4"))
+        real = agent_world(context.task, lanes, agent)
+        save_video(file, frames())
+    context.tracking.log_artifact(file)
 
 
 if __name__ == "__main__":
-    main("evaluate", run)
+    main("evaluate", run, ["dream", "evaluate"])

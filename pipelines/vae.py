@@ -1,70 +1,69 @@
 """Stage vae: trains V on the frames of the data set."""
 
 import numpy as np
-import pytorch_lightning as pl
 
-from pipelines.stage import Stage, main
-from world_models.config import VAEConfig
+from pipelines.context import Context, main
 from world_models.data.datasets import split_episodes
 from world_models.data.store import EpisodeStore
-from world_models.errors import ConfigError
-from world_models.models.checkpoint import load_vae, save_vae
-from world_models.models.vae import VAE
-from world_models.pictures import save_reconstructions
-from world_models.training.resume import batches_kept
-from world_models.training.trainer import fit
-from world_models.training.vae import FrameData, VAETraining
+from world_models.reporting.pictures import save_reconstructions
+from world_models.runtime.errors import ConfigError
+from world_models.training.checkpoint import batches_kept
+from world_models.training.trainer import fit, seed_everything
+from world_models.vae.checkpoint import load_vae, save_vae
+from world_models.vae.model import VAE
+from world_models.vae.training import FrameData, VAETraining
 
 PICTURED = 10
+"""Held-out frames in the picture of reconstructions."""
 
 
-def run(stage: Stage) -> None:
+def run(context: Context) -> None:
     """Trains V, and draws held-out frames beside their reconstructions."""
-    config = stage.section(VAEConfig)
-    pl.seed_everything(stage.params.seed, verbose=False)
-    store = EpisodeStore(stage.episodes)
+    config, files = context.config.vae, context.files
+    seed_everything(context.params.seed)
+    store = EpisodeStore(files.episodes)
     module = VAETraining(config)
     if config.warm_start:
-        module.vae.load_state_dict(vae_before(stage, config).state_dict())
-    metrics = train(stage, module, store, config) if config.batches else {}
+        module.vae.load_state_dict(vae_before(context).state_dict())
+    metrics = train(context, module, store) if config.batches else {}
     vae = module.vae.eval()
-    save_vae(stage.model("vae"), vae)
-    stage.run.log_artifact(stage.model("vae"))
-    save_reconstructions(stage.report("reconstructions.png"), vae, pictured_frames(store))
-    stage.run.log_artifact(stage.report("reconstructions.png"))
-    stage.write_metrics("vae.json", metrics)
+    save_vae(files.model("vae"), vae)
+    context.tracking.log_artifact(files.model("vae"))
+    save_reconstructions(files.report("reconstructions.png"), vae, pictured_frames(store))
+    context.tracking.log_artifact(files.report("reconstructions.png"))
+    context.write_metrics("vae.json", metrics)
 
 
-def vae_before(stage: Stage, config: VAEConfig) -> VAE:
-    """V of the round before; raises ConfigError where its latents are of another size."""
-    found = load_vae(stage.before.model("vae"))
-    if found.sizes.latent_size != config.latent_size:
+def vae_before(context: Context) -> VAE:
+    """Reads V of the round before; raises ConfigError where its latents are of another size."""
+    file, needed = context.before.files.model("vae"), context.config.vae.latent_size
+    found = load_vae(file)
+    if found.sizes.latent_size != needed:
         raise ConfigError(
-            f"vae.warm_start: {stage.before.model('vae')}: latents of {found.sizes.latent_size}; "
-            f"this round's are of {config.latent_size}"
+            f"vae.warm_start: {file}: latents of {found.sizes.latent_size}; "
+            f"this round's are of {needed}"
         )
     return found
 
 
-def train(
-    stage: Stage, module: VAETraining, store: EpisodeStore, config: VAEConfig
-) -> dict[str, float]:
+def train(context: Context, module: VAETraining, store: EpisodeStore) -> dict[str, float]:
     """Trains V, and returns its last metrics."""
-    stage.goes_on(batches_kept(stage.state / "last.ckpt"), config.batches, "batches")
+    config = context.config.vae
+    context.report_progress(batches_kept(context.state / "last.ckpt"), config.batches, "batches")
     return fit(
         module,
-        FrameData(store, config, stage.params.seed),
+        FrameData(store, config, context.params.seed),
         label="vae",
         batches=config.batches,
         validate_every=config.validate_every,
         precision=config.precision,
-        log=stage.run.log_metrics,
-        state=stage.state,
+        log=context.tracking.log_metrics,
+        state=context.state,
     )
 
 
 def pictured_frames(store: EpisodeStore) -> np.ndarray:
-    """Frames of held-out episodes, spread over their length: (PICTURED, 64, 64, 3)."""
+    """Returns frames of held-out episodes, spread over their length: (PICTURED, 64, 64, 3)."""
     _, held_out = split_episodes(store)
     frames = []
     for i in range(PICTURED):
@@ -75,4 +74,4 @@ def pictured_frames(store: EpisodeStore) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main("vae", run)
+    main("vae", run, ["vae"])

@@ -1,15 +1,12 @@
 """Parameters for tests: those of scale smoke, with changes."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from world_models.params import SECTIONS, Params
 
-from world_models.config import STAGES
-
-SMOKE = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())["smoke"]
-
-
+PARAMS = Path(__file__).parents[1] / "params.yaml"
 SMALL_M = {
     "hidden_size": 16,
     "mixtures": 3,
@@ -22,9 +19,15 @@ SMALL_M = {
 """Of section rnn: an M with everything, that learns in seconds."""
 
 
-def smoke(stage: str, task: str = "pendulum", **changes: Any) -> Any:
-    """One stage's section; a test states all that it depends on."""
-    return STAGES[stage](**(SMOKE[task][stage] | changes))
+@lru_cache
+def in_force(task: str) -> Params:
+    """The parameters of a task's first round at scale smoke."""
+    return Params(PARAMS, task, "smoke")
+
+
+def smoke(section: str, task: str = "pendulum", **changes: Any) -> Any:
+    """One section with changes; a test states all that it depends on."""
+    return changed(in_force(task).section(SECTIONS[section]), **changes)
 
 
 def changed(config: Any, **changes: Any) -> Any:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
-from world_models.models.vae import VAESizes
-from world_models.task import Task
+from world_models.tasks.base import Task
+from world_models.vae.model import VAESizes
 
 TIME_LIMIT = 9
 ACTION_SCALE = 100

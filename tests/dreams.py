@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from tests.counting import COUNTING
-from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.worlds.dream import DreamWorld
 
 LATENT, HIDDEN, STEPS = 2, 4, 20
@@ -45,7 +45,7 @@ def rewarding_dream(
     """A dream of that M."""
     starts = torch.zeros(3, 2, LATENT)  # N(0, 1)
     rnn = rewarding_rnn().to(device, dtype)
-    return DreamWorld(TASK, rnn, starts, lanes, 1.0, cell=False, **more)
+    return DreamWorld(TASK, rnn, rnn, starts, lanes, 1.0, cell=False, **more)
 
 
 def dying_dream(lanes: int, **more: object) -> DreamWorld:

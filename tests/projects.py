@@ -5,26 +5,68 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from dvc.utils.serialize import modify_yaml
 
 ROOT = Path(__file__).parents[1]
+FILES = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore")
+FOLDERS = ("pipelines", "src", "data/nothing", "models/nothing")
 
 
 def make_project(project: Path, tasks: Sequence[str]) -> None:
     """The pipeline with all its code, in a repository of its own, for some tasks."""
-    for file in ("dvc.yaml", ".gitignore", ".dvcignore"):
+    for file in FILES:
         shutil.copy(ROOT / file, project)
-    for folder in ("pipelines", "src"):
+    for folder in FOLDERS:
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / folder, project / folder, ignore=ignored)
-    parameters = (ROOT / "params.yaml").read_text()
-    parameters = re.sub(r"^scale: .*", "scale: smoke", parameters, flags=re.MULTILINE)
-    parameters = re.sub(r"^tasks: .*", f"tasks: {tasks}", parameters, flags=re.MULTILINE)
-    (project / "params.yaml").write_text(parameters)
+    choose(project / "params.yaml", tasks)
     run(project, "git", "init", "--quiet")
     dvc(project, "init", "--quiet")
     commit(project, "Begin")
+
+
+def make_finished(
+    project: Path, tasks: Sequence[str], changes: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """A project with other parameters, by section, in which `dvc repro` has run; what that said.
+
+    Its last commit is of what the run has left.
+    """
+    make_project(project, tasks)
+    for section, values in changes.items():
+        change_parameters(project, section, values)
+    commit(project, "Settings")
+    said = dvc(project, "repro", "--verbose")
+    commit(project, "All is made")
+    return said
+
+
+def choose(parameters: Path, tasks: Sequence[str]) -> None:
+    """Sets the scale and the first rounds, and leaves all other text as it is."""
+    rounds = "".join(
+        f"  {task}:\n    task: {task}\n    after: nothing\n    settings: {task}\n" for task in tasks
+    )
+    text = parameters.read_text()
+    for was, now in {
+        r"^scale: \w+": "scale: smoke",
+        r"^rounds:\n(?:  .*\n)+": f"rounds:\n{rounds}",
+    }.items():
+        text, found = re.subn(was, now, text, flags=re.MULTILINE)
+        assert found == 1, was
+    parameters.write_text(text)
+
+
+def change_parameters(project: Path, section: str, values: Mapping[str, Any]) -> None:
+    """Gives a section of params.yaml, `smoke.pendulum.vae`, other values."""
+    with modify_yaml(str(project / "params.yaml")) as contents:
+        place = contents
+        for key in filter(None, section.split(".")):
+            place = place[key]
+        place.update(values)
 
 
 def commit(project: Path, message: str) -> None:

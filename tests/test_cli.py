@@ -1,17 +1,27 @@
 """The command line, as a user types it."""
 
 import json
+import shutil
 import subprocess
 import sys
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from tests.configs import PARAMS
 from world_models import cli
-from world_models.models.checkpoint import save_controllers, save_rnn, save_vae
-from world_models.models.controller import Controllers, ControllerSizes
-from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
-from world_models.models.vae import VAE, VAESizes
+from world_models.controller.checkpoint import save_controllers
+from world_models.controller.policy import Controllers, ControllerSizes
+from world_models.params import SECTIONS
+from world_models.reference import reference
+from world_models.rnn.checkpoint import save_rnn
+from world_models.rnn.model import MDNRNN, MDNRNNSizes
+from world_models.tasks import task_names
+from world_models.vae.checkpoint import save_vae
+from world_models.vae.model import VAE, VAESizes
 
 
 @pytest.fixture
@@ -51,10 +61,119 @@ def test_what_a_user_can_mend_is_one_line(models, capsys):
     assert line.startswith("world-models: unknown task 'pong'")
     (models / "rnn.safetensors").unlink()
     line = refused("evaluate", "pendulum", "--models", str(models))
-    assert f"{models / 'rnn.safetensors'}: missing" in line
-    assert "\n" not in line
+    assert line == f"world-models: {models / 'rnn.safetensors'}: missing"  # no stage makes it
     assert refused("evaluate", "pendulum", "--episodes", "1") == 2
     assert "1 is under 2" in capsys.readouterr().err
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A project in which nothing has been trained."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PARAMS, tmp_path)
+    return tmp_path
+
+
+def test_a_fresh_clone_is_told_how_to_come_by_an_agent(clone):
+    made = "`dvc repro evaluate@carracing` makes and scores it"
+    line = refused("evaluate", "carracing")
+    assert line == f"world-models: models/carracing/vae.safetensors: missing; {made}"
+    save_vae(Path("models/carracing/vae.safetensors"), VAE(VAESizes(4)))
+    line = refused("evaluate", "carracing")
+    assert line == f"world-models: models/carracing/rnn.safetensors: missing; {made}"
+
+
+def test_a_task_that_is_no_round_has_to_become_one_first(clone):
+    line = refused("evaluate", "pendulum")
+    assert line == (
+        "world-models: models/pendulum/vae.safetensors: missing; with pendulum added to rounds in "
+        "params.yaml, `dvc repro evaluate@pendulum` makes and scores it"
+    )
+
+
+def test_a_damaged_part_of_an_agent_is_made_again_by_its_stage(clone):
+    (clone / "models" / "carracing").mkdir(parents=True)
+    (clone / "models" / "carracing" / "vae.safetensors").write_text("no safetensors")
+    line = refused("evaluate", "carracing")
+    assert line.startswith("world-models: models/carracing/vae.safetensors: damaged (")
+    assert line.endswith("; `dvc repro --force --single-item vae@carracing` makes it again")
+
+
+def shown(capsys, *arguments):
+    """The rows of `world-models params` after its heading: value, origin and option by name."""
+    cli.main(["params", *arguments])
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split("  ")[0] == "parameter"
+    starts = [heading.index(word) for word in ("value", "from", "set it with")]
+    bounds = [0, *starts, None]
+    rows = [[line[a:b].strip() for a, b in pairwise(bounds)] for line in lines]
+    return {name: rest for name, *rest in rows}
+
+
+def test_the_parameters_in_force_are_shown_with_where_they_come_from(clone, capsys):
+    rows = shown(capsys, "carracing")
+    of_game = "small.carracing.vae"
+    assert rows["vae.batches"] == ["5000", of_game, f"-S {of_game}.batches=…"]
+    assert rows["vae.batch_size"] == ["32", "small.all.vae", f"-S +{of_game}.batch_size=…"]
+    assert rows["vae.free_nats"] == ["0.5", "the default", f"-S +{of_game}.free_nats=…"]
+    assert rows["dream.temperature"][:2] == ["0.7", "tasks/carracing.py"]
+    assert rows["controller.hidden_units"][:2] == ["none", "the default"]
+    assert rows["controller.centred"][:2] == ["true", "small.all.controller"]
+    assert list(rows) == [
+        f"{name}.{field}" for name in SECTIONS for field in SECTIONS[name].model_fields
+    ]
+
+
+def test_another_scale_is_shown_where_it_is_asked_for(clone, capsys):
+    rows = shown(capsys, "carracing", "--scale", "full")
+    key = "full.carracing.vae"
+    assert rows["vae.batches"] == ["16000", key, f"-S {key}.batches=…"]
+    assert shown(capsys, "takecover", "--scale", "paper")["vae.latent_size"] == [
+        *("64", "tasks/takecover.py", "-S +paper.takecover.vae.latent_size=…")
+    ]
+
+
+def test_a_later_rounds_own_block_is_what_is_set(clone, capsys):
+    contents = yaml.safe_load((clone / "params.yaml").read_text())
+    later = {"task": "takecover", "after": "takecover", "settings": "takecover.later"}
+    contents["rounds"]["takecover-game"] = later
+    (clone / "params.yaml").write_text(yaml.safe_dump(contents))
+    rows = shown(capsys, "takecover-game")
+    key = "small.takecover.later"
+    assert rows["dream.ends"] == ["drawn", f"{key}.dream", f"-S {key}.dream.ends=…"]
+    assert rows["dream.temperature"][2] == f"-S +{key}.dream.temperature=…"
+
+
+@pytest.mark.parametrize("scale", ["smoke", "small", "full", "paper"])
+@pytest.mark.parametrize("task", task_names())
+def test_a_plus_stands_before_a_key_that_is_not_in_the_file_and_before_no_other(
+    clone, capsys, scale, task
+):
+    """DVC refuses `-S key` for a key that is not there."""
+    contents = yaml.safe_load(PARAMS.read_text())
+    for name, (_, _, option) in shown(capsys, task, "--scale", scale).items():
+        key = option.removeprefix("-S ").removesuffix("=…")
+        *path, last = key.removeprefix("+").split(".")
+        assert (path, last) == ([scale, task, name.split(".")[0]], name.split(".")[1])
+        place = contents
+        for part in path:
+            place = place[part]
+        assert (last in place) == (not key.startswith("+")), key
+
+
+def test_all_parameters_are_a_page_for_the_docs(capsys):
+    cli.main(["params", "--reference"])
+    assert capsys.readouterr().out == reference()
+
+
+def test_what_params_can_not_show_is_one_line(clone):
+    assert refused("params") == "world-models params: name a task, or a round in params.yaml"
+    assert refused("params", "pong").startswith("world-models: pong: no round 'pong'; there are: ")
+    line = refused("params", "carracing", "--scale", "tiny")
+    assert line.startswith("world-models: params.yaml: tiny: no such key; there are: ")
+    (clone / "params.yaml").unlink()
+    line = refused("params", "carracing")
+    assert line == "world-models: params.yaml: missing; run this from the project's folder"
 
 
 def test_it_starts_without_what_its_commands_need():

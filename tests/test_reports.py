@@ -27,7 +27,7 @@ def test_reports_are_those_of_the_locked_run(task):
         for name, stage in stages.items()
         if name.endswith(f"@{task}")
         for out in stage["outs"]
-        if out["path"].endswith((".json", ".csv")) and not out["path"].endswith("pipeline.json")
+        if out["path"].endswith((".json", ".csv")) and not out["path"].endswith("register.json")
     }
     assert len(locked) == 8  # a file that DVC does not know would go stale unseen
     for path, md5 in locked.items():
@@ -47,7 +47,7 @@ def test_the_agents_have_learned(task):
 @every_task
 def test_dreams_are_true_to_the_game(task):
     """Survival of the collecting policy and of standing still, within a fifth."""
-    measured = report(task, "honesty.json")
+    measured = report(task, "fidelity.json")
     assert measured["collection_disagreement"] <= 0.2
     assert measured["still_disagreement"] <= 0.2
 

@@ -13,22 +13,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from world_models import rounds
-from world_models.errors import WorldModelsError
+from world_models.runtime.errors import FileError, ScoresError, WorldModelsError
 
 if TYPE_CHECKING:
-    from world_models.regression import Judgement
+    from world_models.agent import AgentFiles
+    from world_models.evaluation.gate import Judgement
+
+PARAMS = Path("params.yaml")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs a command; what a user can mend ends it with one line on stderr and exit code 1."""
+    """Runs a command; what a user can fix ends it with one line on stderr and exit code 1."""
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
+        sys.stdout.flush()
     except WorldModelsError as error:
-        sys.exit(f"world-models: {' '.join(str(error).split())}")
+        sys.exit(f"world-models: {_explained(error)}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--lanes", type=_count, default=10, help="games a process (10)")
     evaluate.add_argument("--workers", type=_count, default=2, help="processes (2)")
     evaluate.set_defaults(command=_evaluate)
+    params = commands.add_parser("params", help="print the parameters in force")
+    params.add_argument("round", nargs="?", help="a task, or a round in params.yaml")
+    params.add_argument("--scale", help="smoke, small, full or paper (default: params.yaml's)")
+    params.add_argument("--reference", action="store_true", help="all there are, in Markdown")
+    params.set_defaults(command=_params)
     gate = commands.add_parser(
         "gate",
         help="hold scores against their baseline",
@@ -75,20 +85,46 @@ def _positive(text: str) -> float:
     return number
 
 
+def _explained(error: WorldModelsError) -> str:
+    """The error in one line, with what to do about it where that is known."""
+    from world_models.layout import explain
+    from world_models.params import round_names
+
+    return explain(error, round_names(PARAMS))
+
+
+def _params(options: argparse.Namespace) -> None:
+    """Prints the values in force for a round, where each comes from, and how to set it."""
+    from world_models.params import Params
+    from world_models.reference import in_force, reference
+
+    if options.reference:
+        print(reference(), end="")
+    elif options.round is None:
+        sys.exit("world-models params: name a task, or a round in params.yaml")
+    else:
+        rows = in_force(Params(PARAMS, options.round, options.scale))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            print("  ".join(cells).rstrip())
+
+
 def _evaluate(options: argparse.Namespace) -> None:
     """Prints mean, deviation, interval and number of the agent's returns, as JSON."""
     import numpy as np
 
-    from world_models.evaluation import agent_to_score, play_jobs, real_jobs, summary
-    from world_models.models.agent import AgentFiles
-    from world_models.progress import Progress
-    from world_models.seeds import TEST
+    from world_models.agent import AgentFiles
+    from world_models.data.seeds import TEST
+    from world_models.evaluation.protocol import play_jobs, real_jobs
+    from world_models.evaluation.statistics import summary
+    from world_models.runtime.progress import Progress
     from world_models.tasks import get_task
 
     task = get_task(options.task)
     with _agent_folder(options) as folder:
         agent = AgentFiles(*(folder / f"{name}.safetensors" for name in AgentFiles._fields))
-        agent_to_score(task, agent)  # whatever is wrong, here it is said
+        _require_agent(options, agent)
         seeds = TEST[: options.episodes]
         jobs = real_jobs(task.name, seeds, options.lanes, agent)
         returns = []
@@ -99,22 +135,40 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(summary(np.concatenate(returns)), indent=2))
 
 
+def _require_agent(options: argparse.Namespace, agent: "AgentFiles") -> None:
+    """Whatever is wrong with V, M and C is said before anything is played."""
+    from world_models.evaluation.protocol import agent_to_score
+    from world_models.layout import maker, repro
+    from world_models.params import round_names
+    from world_models.tasks import get_task
+
+    try:
+        agent_to_score(get_task(options.task), agent)
+    except FileError as error:
+        _, made, round_ = (maker(error.path) or "").partition("@")
+        if not made or not error.fault.startswith("missing"):
+            raise
+        # Not the stage of this one file: the files that it is made of may be missing too.
+        remedy = repro(f"evaluate@{round_}", round_names(PARAMS), "makes and scores it")
+        raise WorldModelsError("; ".join(filter(None, [str(error), remedy]))) from None
+
+
 @contextmanager
 def _agent_folder(options: argparse.Namespace) -> Iterator[Path]:
     """Where V, M and C are: at hand, or taken out of the registry for as long as the block."""
     if options.model is None:
         yield options.models or Path("models", options.task)
         return
-    from world_models.tracking.registry import take_out
-    from world_models.tracking.store import existing_store
+    from world_models.tracking.client import existing_store
+    from world_models.tracking.registry import download_agent
 
     with tempfile.TemporaryDirectory(prefix="world-models-") as folder:
-        yield take_out(existing_store(_uri()), options.task, options.model, Path(folder))
+        yield download_agent(existing_store(_uri()), options.task, options.model, Path(folder))
 
 
 def _uri() -> str:
     """Where runs are tracked: as the stages have it."""
-    from world_models.tracking.store import default_uri
+    from world_models.tracking.client import default_uri
 
     return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(Path())
 
@@ -129,16 +183,44 @@ def _row(task: str, judgement: "Judgement") -> str:
     return f"| {task} | {figures} | {word}: {judgement.reason} |"
 
 
-def _crowned(reports: Path, task: str) -> str:
+def _task_of(round_: str) -> str:
+    """The task of a round, as params.yaml has it; a first round has its task's name."""
+    from world_models.params import Params
+
+    return Params(PARAMS, round_).task if PARAMS.exists() else round_
+
+
+def _judged(options: argparse.Namespace, task: str) -> "Judgement":
+    """What the gate says; what is missing or damaged can't be told."""
+    from world_models.evaluation import gate
+
+    try:
+        return gate.gate(options.reports, options.baselines, task)
+    except ScoresError as error:
+        return gate.Judgement(gate.Verdict.UNCLEAR, _not_judged(options, task, error))
+
+
+def _not_judged(options: argparse.Namespace, task: str, error: ScoresError) -> str:
+    """What is wrong with scores or with their baseline, and what to do about it."""
+    if error.path.parent != options.baselines:
+        return _explained(error)
+    folders = {"reports": options.reports, "baselines": options.baselines}
+    given = [f" --{name} {folder}" for name, folder in folders.items() if folder != Path(name)]
+    if not error.fault.startswith("missing"):
+        given.append(" --tolerance POINTS")  # or it would be read from the damaged one
+    return f"{error}; `world-models gate {task} --update{''.join(given)}` makes it"
+
+
+def _promoted(reports: Path, task: str) -> str:
     """Moves the champion to the version with these scores; says how that went."""
+    from world_models.tracking.client import existing_store
     from world_models.tracking.delivery import first_line
-    from world_models.tracking.registry import crown
-    from world_models.tracking.store import existing_store
+    from world_models.tracking.registry import promote
 
     returns = (reports / task / "returns.csv").read_bytes()
     try:
-        version = crown(
-            existing_store(_uri()), rounds.task(task), "returns", hashlib.md5(returns).hexdigest()
+        version = promote(
+            existing_store(_uri()), _task_of(task), "returns", hashlib.md5(returns).hexdigest()
         )
     except Exception as error:  # the baseline has moved, whatever MLflow says
         return f"{task}: the champion stays as it is: {first_line(error)}"
@@ -149,17 +231,20 @@ def _crowned(reports: Path, task: str) -> str:
 
 def _gate(options: argparse.Namespace) -> None:
     """Prints a table, in Markdown for a job's summary; exits with the worst verdict."""
-    from world_models import regression
-    from world_models.regression import Verdict
+    from world_models.evaluation import gate
+    from world_models.evaluation.gate import Verdict
 
     if options.update:
         for task in options.tasks:
-            regression.update(options.reports, options.baselines, task, options.tolerance)
-            print(_crowned(options.reports, task), file=sys.stderr)
+            try:
+                gate.update(options.reports, options.baselines, task, options.tolerance)
+            except ScoresError as error:
+                sys.exit(f"world-models: {_not_judged(options, task, error)}")
+            print(_promoted(options.reports, task), file=sys.stderr)
     verdicts = set()
     print("| task | baseline | now | change | verdict |", "|---|--:|--:|--:|---|", sep="\n")
     for task in options.tasks:
-        judgement = regression.gate(options.reports, options.baselines, task)
+        judgement = _judged(options, task)
         print(_row(task, judgement))
         verdicts.add(judgement.verdict)
     sys.exit(next(v for v in (Verdict.WORSE, Verdict.UNCLEAR, Verdict.NO_WORSE) if v in verdicts))

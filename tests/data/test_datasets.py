@@ -8,7 +8,7 @@ import torch
 
 from world_models.data.datasets import FrameBatches, SequenceBatches, split_episodes
 from world_models.data.store import Episode, EpisodeStore, shard_path, write_shard
-from world_models.errors import StoreError
+from world_models.runtime.errors import TooFewError
 
 
 def write(folder, lengths, shard_episodes=4):
@@ -66,7 +66,7 @@ def test_train_and_validation_are_split_by_episode(tmp_path, count, validation):
 
 
 def test_one_episode_can_not_be_split(tmp_path):
-    with pytest.raises(StoreError, match="one episode"):
+    with pytest.raises(TooFewError, match="one episode"):
         split_episodes(write(tmp_path, [5]))
 
 
@@ -137,7 +137,7 @@ def test_frames_go_on_after_the_batches_that_were_seen(store, monkeypatch, seen)
 
 
 def test_more_frames_a_batch_than_there_are_is_an_error_not_an_endless_wait(store):
-    with pytest.raises(StoreError, match=r"8 frames.*batch_size 100"):
+    with pytest.raises(TooFewError, match=r"8 frames.*batch_size 100"):
         FrameBatches(store, store.episodes()[2:3], 100, seed=0)
 
 

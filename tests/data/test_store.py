@@ -4,6 +4,7 @@ import errno
 import os
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from world_models.data.store import (
     shard_path,
     write_shard,
 )
-from world_models.errors import StoreError
+from world_models.layout import explain
+from world_models.runtime.errors import StoreError
 
 LENGTHS = [5, SMALL_ROWS + 30, 1, CHUNK - 1]
 
@@ -38,9 +40,10 @@ def an_episode(seed, length):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Where the data set of the task pendulum lies."""
-    return tmp_path / "data" / "pendulum" / "episodes"
+def folder(tmp_path, monkeypatch):
+    """Where the data set of the task pendulum lies, in the project's folder."""
+    monkeypatch.chdir(tmp_path)
+    return Path("data", "pendulum", "episodes")
 
 
 @pytest.fixture
@@ -105,18 +108,18 @@ def test_writing_leaves_nothing_but_the_shard(folder, episodes):
     assert sorted(folder.iterdir()) == [shard_path(folder, 0), shard_path(folder, 1)]
 
 
-ALL_AGAIN = "make it again with `dvc repro --force --single-item collect@pendulum`"
-SHARD_AGAIN = "make it again with `python -m pipelines.collect pendulum --shard "
+MADE = "`dvc repro collect@pendulum` makes it"
+MADE_AGAIN = "`dvc repro --force --single-item collect@pendulum` makes it again"
 
 
-def refused(folder, path, *words):
-    """The error names the file and how to make it again."""
+def refused(folder, path, fault):
+    """The error names file and fault; from these follows what makes it, or makes it again."""
     with pytest.raises(StoreError) as caught:
         read_all(folder)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert all(word in message for word in words), message
-    assert (SHARD_AGAIN if path.suffix == ".zip" else ALL_AGAIN) in message
+    assert caught.value.path == path
+    assert str(caught.value).startswith(f"{path}: {fault}")
+    remedy = MADE if fault.startswith("missing") else MADE_AGAIN
+    assert explain(caught.value, ["pendulum"]) == f"{caught.value}; {remedy}"
 
 
 def read_or_complain(folder):
@@ -127,15 +130,15 @@ def read_or_complain(folder):
 
 
 def test_an_empty_or_missing_folder_is_named(folder):
-    refused(folder, folder, "holds no shards")
+    refused(folder, folder, "missing: it holds no shards")
     folder.mkdir(parents=True)
-    refused(folder, folder, "holds no shards")
+    refused(folder, folder, "missing: it holds no shards")
 
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_missing_shard_is_named(folder, episodes, number):
     shard_path(folder, number).unlink()
-    refused(folder, shard_path(folder, number), "missing", f"--shard {number}`")
+    refused(folder, shard_path(folder, number), "missing")
 
 
 def test_a_shard_that_goes_missing_later_is_named(folder, episodes):
@@ -150,7 +153,7 @@ def test_a_shard_that_goes_missing_later_is_named(folder, episodes):
 def test_a_truncated_shard_is_named(folder, episodes, kept):
     path = shard_path(folder, 0)
     path.write_bytes(path.read_bytes()[:kept])
-    refused(folder, path, "damaged", "--shard 0`")
+    refused(folder, path, "damaged")
 
 
 def test_a_flipped_bit_is_named_or_harmless(folder, episodes):
@@ -183,18 +186,15 @@ def test_a_file_that_is_no_shard_is_named(folder, episodes):
 def test_shards_of_two_data_sets_are_not_read_as_one(folder, episodes):
     """As after `collect --shard 1` with another number of episodes than the rest was made with."""
     write_shard(shard_path(folder, 1), episodes[3:], 3)
+    refused(folder, shard_path(folder, 1), "one of 3 shards, and others are of 2")
+
+
+def test_shards_that_are_not_collected_are_made_by_the_stage_that_encodes(folder):
+    latents = folder.with_name("latents")
+    write_shard(shard_path(latents, 1), [an_episode(0, 3)], 2)
     with pytest.raises(StoreError) as caught:
-        EpisodeStore(folder)
-    message = str(caught.value)
-    assert message.startswith(f"{shard_path(folder, 1)}: one of 3 shards, and others are of 2")
-    assert ALL_AGAIN in message
-
-
-def test_shards_that_are_not_collected_are_made_again_together(tmp_path):
-    folder = tmp_path / "data" / "pendulum" / "latents"
-    write_shard(shard_path(folder, 1), [an_episode(0, 3)], 2)
-    with pytest.raises(StoreError, match="dvc repro --force --single-item encode@pendulum"):
-        EpisodeStore(folder)
+        EpisodeStore(latents)
+    assert "`dvc repro encode@pendulum` makes it" in explain(caught.value, ["pendulum"])
 
 
 def test_a_full_disk_leaves_nothing(folder, monkeypatch):

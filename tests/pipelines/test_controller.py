@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from pipelines.controller import warn_if_fooled
-from world_models.evolution.search import Generation, Validation
-from world_models.models.controller import Controllers, ControllerSizes
+from world_models.controller.policy import Controllers, ControllerSizes
+from world_models.controller.search import Generation, Validation
 from world_models.worlds.rollout import Played
 
 SIZES = ControllerSizes(2, 1, bias=True, cell=False)

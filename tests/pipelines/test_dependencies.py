@@ -1,4 +1,4 @@
-"""dvc.yaml tracks just what each stage uses: no edit that matters is missed, and no other."""
+"""dvc.yaml tracks what each stage uses: no edit that matters is missed."""
 
 import re
 from pathlib import Path
@@ -7,243 +7,145 @@ import grimp
 import pytest
 import yaml
 
-from world_models.config import STAGES, SWEEPS, RNNConfig
-from world_models.models.agent import AgentFiles
+from world_models.params import GENERAL, SECTIONS
 
 ROOT = Path(__file__).parents[2]
-STAGE_FILES = [
-    *("collect", "vae", "encode", "rnn", "honesty", "controller", "evaluate", "pipeline"),
-    *("tempered", "temperature", "ablated", "ablation"),
-]
-
-AGAIN = ["collect", "vae", "encode", "rnn", "controller", "evaluate", "pipeline"]
-"""What a later round has of the first one's; `loop` it has beside."""
-INHERITED = {
-    "collect": {"data/episodes", *(f"models/{name}.safetensors" for name in AgentFiles._fields)},
-    "vae": {"models/vae.safetensors"},
-    "encode": {"data/latents", "models/vae.safetensors"},
-    "rnn": {"models/rnn.safetensors"},
-    "controller": {"models/controller.safetensors"},
-    "evaluate": set(),
-    "pipeline": set(),
-}
-"""What a stage of a later round reads of the round before."""
-
-MODELS = {f"models/{name}.safetensors" for name in ("vae", "rnn", "controller")}
-M_AND_ITS_DATA = {"data/latents", "models/vae.safetensors", "models/rnn.safetensors"}
-READ = {
-    "collect": set(),
-    "vae": {"data/episodes"},
-    "encode": {"data/episodes", "models/vae.safetensors"},
-    "rnn": {"data/latents", "models/vae.safetensors"},
-    "honesty": M_AND_ITS_DATA,
-    "controller": M_AND_ITS_DATA,
-    "evaluate": {"data/latents", *MODELS},
-    "pipeline": MODELS,
-    "tempered": M_AND_ITS_DATA,
-    "temperature": set(),
-    "ablated": M_AND_ITS_DATA,
-    "ablation": {"models/ablation", "models/controller.safetensors"},
-}
-VARIANTS = ["tempered", "ablated"]
-"""They do what the stages controller and evaluate do, with other parameters."""
-
-CHANGES_NO_RESULT = {
-    # How work is started, shown, logged, spread over processes and put on the disk.
-    "pipelines/stage.py",
-    "pipelines/intact.py",
-    "pipelines/lineage.py",
-    "pipelines/resume.py",
-    "src/world_models/rounds.py",
-    *(
-        f"src/world_models/{name}.py"
-        for name in ("config", "errors", "files", "journal", "progress")
-    ),
-    "src/world_models/execution/crew.py",
-    "src/world_models/execution/endings.py",
-    "src/world_models/execution/memory.py",
-    "src/world_models/execution/worker.py",
-    "src/world_models/training/resume.py",
-    *(f"src/world_models/tracking/{name}.py" for name in ("delivery", "registry", "run", "store")),
-}
-M_AND_C = {f"models/{name}" for name in ("agent", "controller", "mdn", "mdnrnn")}
-UNUSED_MODELS = M_AND_C | {
-    f"models/{name}" for name in ("checkpoint", "inference", "precision", "vae")
-}
-ALONG_FOR_THE_RIDE = {
-    # Imported by what a stage uses, for another stage's sake.
-    "collect": {"models/mdn", "models/precision"},
-    "vae": {*M_AND_C, "models/inference", "task"},
-    "encode": {*M_AND_C, "task"},
-    "pipeline": {*UNUSED_MODELS, "task"},
-    "temperature": {*UNUSED_MODELS, "task"},
-    "ablation": UNUSED_MODELS - {"models/checkpoint", "models/controller"} | {"task"},
-}
-LOADED_BY_NAME = {
-    # Gymnasium imports it when a task asks for it.
-    "src/world_models/worlds/car_racing.py"
-}
-
-
-OF_M = {f"rnn.{name}" for name in RNNConfig.model_fields} - {"rnn.done_weight"}
-"""A dream asks of M's section what its training weighed an end with, and no more."""
-TRIALS = {f"dream.{name}" for name in ("temperatures", "trial_episodes", "trial_generations")}
-UNUSED_BY_VARIANTS = {"evaluate.video_steps", "evaluate.workers"}
-UNTRACKED = {
-    # Of sections that a stage reads: what another stage needs, and how many processes work.
-    "collect": {"collect.workers"},
-    "honesty": {
-        *(f"collect.{name}" for name in ("episodes", "shard_episodes", "workers")),
-        *(f"collect.{name}" for name in ("as_is", "random_share", "spread")),  # an agent's
-        *OF_M,
+STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+OF_ROUNDS = ["collect", "vae", "encode", "rnn", "fidelity", "controller", "evaluate", "register"]
+CHANGES_NO_RESULT = (
+    # How work is spread, kept, logged and shown, and which values the tracked parameters have.
+    *("pipelines.context", "pipelines.dvc", "pipelines.comparison"),
+    *(f"world_models.{name}" for name in ("layout", "params", "reporting", "runtime", "tracking")),
+)
+EXCUSED = {
+    # How nets are kept and packed changes nothing of what they do, and who plays predicts nothing.
+    "collect": {
+        *("controller/checkpoint", "rnn/checkpoint", "rnn/inference", "rnn/mixture"),
+        *("vae/checkpoint", "vae/inference"),
     },
-    "controller": {"dream.honesty_episodes", *OF_M},
-    "evaluate": {"dream.honesty_episodes", "dream.temperature", "evaluate.workers"} | TRIALS | OF_M,
-    "tempered": {"dream.honesty_episodes", "dream.temperature"}
-    | UNUSED_BY_VARIANTS
-    | TRIALS
-    | OF_M,
-    "ablated": {"dream.honesty_episodes"} | UNUSED_BY_VARIANTS | OF_M,
+    # It counts C's parameters.
+    "compare_inputs": {"controller/checkpoint", "rnn/mixture", "rnn/model", "worlds/features"},
 }
-
-
-@pytest.fixture(scope="module")
-def stages():
-    return yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+UNTRACKED = {"compare_rounds": {"evaluate"}}
+"""Sections that a stage reads: how long a film of rounds is, whose task dvc.yaml can't name."""
+every_stage = pytest.mark.parametrize("name", STAGES)
 
 
 @pytest.fixture(scope="module")
 def imported():
-    """Give a function that names the files that a stage imports."""
+    """Give a function that names the modules that a stage's results come from."""
     graph = grimp.build_graph("world_models", "pipelines", cache_dir=None)
 
-    def files(stage):
-        module = f"pipelines.{stage}"
-        return {
-            path
-            for name in {module, *graph.find_upstream_modules(module)}
-            if not (path := file_of(name)).endswith("__init__.py")
-        }
+    def modules(name):
+        found, left = set(), [f"pipelines.{name}"]
+        while left:
+            module = left.pop()
+            if module not in found and not module.startswith(CHANGES_NO_RESULT):
+                found.add(module)
+                left += graph.find_modules_directly_imported_by(module)
+        return found - {"pipelines", "world_models"}
 
-    return files
+    return modules
 
 
 def file_of(module):
-    parent = "src" if module.startswith("world_models") else "."
-    path = Path(parent, *module.split("."))
+    path = Path("src" if module.startswith("world_models") else ".", *module.split("."))
     file = path.with_suffix(".py")
-    return str(file if (ROOT / file).exists() else path / "__init__.py")
+    return file if (ROOT / file).exists() else path / "__init__.py"
 
 
-def code_deps(stage):
-    return [Path(path) for path in stage["deps"] if "${" not in path]
+def entry(name):
+    return STAGES[name].get("do", STAGES[name])
 
 
-def covered(path, deps):
-    return any(Path(path) == dep or dep in Path(path).parents for dep in deps)
+def code(name):
+    """The code that a stage depends on; a task's is loaded by its name."""
+    deps = [Path(dep) for dep in entry(name)["deps"] if dep.startswith(("src/", "pipelines/"))]
+    return [dep for dep in deps if dep.name != "${item.task}.py"]
 
 
-def test_all_stages_are_there(stages):
-    first, sweeps = STAGE_FILES[:8], STAGE_FILES[8:]
-    later = [f"{name}-again" for name in [*AGAIN, "loop"]]
-    assert list(stages) == [*first, *later, *sweeps]
+def source(name, imported):
+    """The text of a stage, and of what it shares with others."""
+    own = [module for module in imported(name) if module.startswith("pipelines.")]
+    return "".join((ROOT / file_of(module)).read_text() for module in own)
 
 
-@pytest.mark.parametrize("name", AGAIN)
-def test_a_later_round_has_the_first_ones_stage_and_what_it_inherits(stages, name):
-    first, again = stages[name], stages[f"{name}-again"]["do"]
-    own = {path.replace("${item.task}/", "${key}/") for path in data_deps(first)}
-    inherited = {path.replace("/", "/${item.after}/", 1) for path in INHERITED[name]}
-    assert code_and_task(again) == code_and_task(first)
-    assert data_deps(again) == (own | inherited) - {"reports/${key}/honesty.json"}
-    written = {path.replace("${item.task}/", "${key}/") for path in outs(first)}
-    assert outs(again) == written
-    tracked = set(first["params"])
-    sections = {key.split(".")[3] for key in tracked - {"seed"}}
-    more = {f"${{scale}}.${{item.task}}.again.{section}" for section in sections}
-    assert set(again["params"]) == tracked | more | {"rounds.${key}"}
-
-
-def data_deps(stage):
-    return {path for path in stage["deps"] if path.startswith(("data/", "models/", "reports/"))}
-
-
-def code_and_task(stage):
-    return [path for path in stage["deps"] if path.startswith(("src/", "pipelines/"))]
-
-
-@pytest.mark.parametrize("name", [*STAGE_FILES, "loop"])
-def test_a_stage_depends_on_the_code_that_its_results_come_from(stages, imported, name):
-    deps = code_deps(stages[name] if name in stages else stages[f"{name}-again"]["do"])
-    excused = CHANGES_NO_RESULT | {
-        f"src/world_models/{module}.py" for module in ALONG_FOR_THE_RIDE.get(name, ())
-    }
-    missed = {path for path in imported(name) if not covered(path, deps)}
-    assert missed <= excused
-    assert not any(covered(path, deps) for path in excused)
-
-
-@pytest.mark.parametrize("name", STAGE_FILES)
-def test_a_stage_depends_on_its_own_task_and_on_no_other(stages, name):
-    deps = stages[name]["deps"]
-    own = "src/world_models/tasks/${item.task}.py" in deps
-    assert own == ("src/world_models/task.py" in deps)
-    assert not any(dep.startswith("src/world_models/tasks") and "${" not in dep for dep in deps)
-
-
-@pytest.mark.parametrize("name", STAGE_FILES)
-def test_a_stage_depends_on_no_code_that_it_does_not_use(stages, imported, name):
-    used = imported(name) | LOADED_BY_NAME
-    for dep in code_deps(stages[name]):
-        assert (ROOT / dep).exists(), dep
-        assert any(covered(path, [dep]) for path in used), dep
-
-
-@pytest.mark.parametrize("name", STAGE_FILES)
-def test_a_stage_tracks_the_parameters_that_change_its_results(stages, name):
-    kinds = {kind.__name__: section for section, kind in STAGES.items()}
-    sources = [name] if name not in VARIANTS else [name, "controller", "evaluate"]
-    text = "".join((ROOT / f"pipelines/{source}.py").read_text() for source in sources)
-    for helper in ("ground", "trials", "worlds"):
-        if f"from pipelines.{helper} import" in text:
-            text += (ROOT / f"pipelines/{helper}.py").read_text()
-    read = {kinds[kind] for kind in re.findall(r"section\((\w+)\)", text)}
-    if "log_every_section" in text:
-        read = set(STAGES)
-    parameters = set(stages[name].get("params", ()))
-    assert ("seed" in parameters) == ("params.seed" in text)
-    sweeps = {kind.__name__: sweep for sweep, kind in SWEEPS.items()}
-    swept = {sweeps[kind] for kind in re.findall(r"sweep\((\w+)\)", text)}
-    assert {key.partition(".")[0] for key in parameters} & set(SWEEPS) == swept
-    tracked = {
-        parameter.removeprefix("${scale}.${item.task}.")
-        for parameter in parameters
-        if parameter.startswith("${")
-    }
-    assert fields(tracked) == fields(read) - UNTRACKED.get(name, set())
-
-
-def fields(parameters):
-    """Single parameters, of whole sections and of single ones."""
-    found = set()
-    for parameter in parameters:
-        section, _, field = parameter.partition(".")
-        names = [field] if field else STAGES[section].model_fields
-        found |= {f"{section}.{name}" for name in names}
-    return found
-
-
-@pytest.mark.parametrize("name", STAGE_FILES)
-def test_a_stage_reads_what_an_earlier_one_writes(stages, name):
-    written = set()
-    for earlier in STAGE_FILES[: STAGE_FILES.index(name)]:
-        written |= outs(stages[earlier])
-    read = {path for path in stages[name]["deps"] if path.startswith(("data/", "models/"))}
-    folders = {str(folder) for path in written for folder in Path(path).parents}
-    assert read <= written | folders
-    assert {path.replace("${item.task}/", "") for path in read} == READ[name]
-
-
-def outs(stage):
-    listed = [out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])]
+def outs(name):
+    listed = [out for kind in ("outs", "metrics", "plots") for out in entry(name).get(kind, [])]
     return {next(iter(out)) if isinstance(out, dict) else out for out in listed}
+
+
+def of_round(path):
+    """A path of dvc.yaml, whichever round it is of."""
+    return re.sub(r"\$\{item\.(after|round|task)\}", "${key}", path)
+
+
+def test_a_round_has_all_stages_and_each_has_a_module():
+    assert [name for name in STAGES if "foreach" in STAGES[name]] == OF_ROUNDS
+    for name in STAGES:
+        assert entry(name)["cmd"].startswith(f"python -m pipelines.{name} ")
+        assert f"pipelines/{name}.py" in entry(name)["deps"]
+
+
+@every_stage
+def test_a_stage_depends_on_the_code_that_its_results_come_from_and_on_no_other(imported, name):
+    files, deps = {file_of(module) for module in imported(name)}, code(name)
+    missed = {path for path in files if not {path, *path.parents} & {*deps}}
+    missed = {path for path in missed if path.name != "__init__.py"}
+    excused = {Path(f"src/world_models/{module}.py") for module in EXCUSED.get(name, ())}
+    assert missed == excused
+    for dep in deps:
+        assert (ROOT / dep).exists(), dep
+        assert any(dep in (path, *path.parents) for path in files), dep
+
+
+@every_stage
+def test_a_stage_depends_on_its_own_task_and_on_no_other(name):
+    deps = [dep for dep in entry(name)["deps"] if dep.startswith("src/world_models/tasks")]
+    own = ["src/world_models/tasks/${item.task}.py", "src/world_models/tasks/base.py"]
+    assert deps in ([], own, ["src/world_models/tasks"][: name == "compare_rounds"])
+
+
+@every_stage
+def test_a_stage_tracks_the_parameters_that_change_its_results(imported, name):
+    text, tracked = source(name, imported), set(entry(name).get("params", ()))
+    assert ("seed" in tracked) == ("params.seed" in text)
+    general = {kind.__name__: section for section, kind in GENERAL.items()}
+    read = {general[kind] for kind in re.findall(r"general\((\w+)\)", text)} - {"machine"}
+    assert {key.partition(".")[0] for key in tracked} & set(GENERAL) == read
+    sections = set(re.findall(r"\b(?:context|before)\.config\.(\w+)", text))
+    assert sections <= set(SECTIONS)
+    blocks = ["all", "${item.task}", *["${item.settings}"][: name in OF_ROUNDS]]
+    sections -= UNTRACKED.get(name, set())
+    expected = {f"${{scale}}.{block}.{section}" for block in blocks for section in sections}
+    assert {key for key in tracked if key.startswith("${scale}")} == expected
+    goes_on = (name in OF_ROUNDS and bool(sections)) or "params.chain" in text
+    assert ("rounds.${key}" in map(of_round, tracked)) == goes_on
+
+
+@every_stage
+def test_a_stage_reads_what_an_earlier_one_writes(name):
+    before = [*STAGES][: [*STAGES].index(name)]
+    for dep in entry(name)["deps"]:
+        if dep.startswith(("data/", "models/", "reports/", "sweeps/")):
+            after = "${item.after}" in dep  # all stages of the round before have ended
+            written = {
+                of_round(out) for other in (STAGES if after else before) for out in outs(other)
+            }
+            read = of_round(dep)
+            assert any(read in (out, *map(str, Path(out).parents)) for out in written), dep
+            assert not after or (ROOT / dep.replace("${item.after}", "nothing")).exists(), dep
+
+
+@pytest.mark.parametrize("name", OF_ROUNDS[:-1])
+def test_a_stage_depends_on_the_data_and_models_that_its_code_names(imported, name):
+    text = source(name, imported)
+    models = re.findall(r'files\.model\("(\w+)"\)', text)
+    models += ["vae", "rnn", "controller"] if "files.agent" in text else []
+    named = {f"models/${{key}}/{model}.safetensors" for model in models}
+    named |= {f"data/${{key}}/{kind}" for kind in re.findall(r"files\.(episodes|latents)", text)}
+    named |= {"data/${key}/latents"} if "open_latents" in text else set()
+    tracked = {*entry(name)["deps"], *outs(name)}
+    tracked = {path for path in tracked if path.startswith(("data/", "models/"))}
+    assert {path for path in tracked if "${item.after}" not in path} == named
+    assert any("${item.after}" in path for path in tracked) == ("context.before" in text)

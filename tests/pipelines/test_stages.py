@@ -2,10 +2,10 @@
 
 import contextlib
 import errno
-import importlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,22 +17,23 @@ import safetensors.torch
 import torch
 import yaml
 
-from pipelines import stage as stage_module
+from pipelines import context
 from pipelines.controller import keep
-from pipelines.honesty import compare, long_ones
-from tests.early import write_episodes
+from pipelines.fidelity import compare, long_ones
+from tests import stages
+from tests.episodes import write_episodes
+from tests.projects import ROOT, choose
 from tests.waiting import wait_for
+from world_models.controller.checkpoint import save_controllers
+from world_models.controller.policy import Controllers, ControllerSizes
+from world_models.controller.search import Generation, Validation
 from world_models.data.store import shard_path
-from world_models.errors import DivergedError
-from world_models.evolution.search import Generation, Validation
-from world_models.models.checkpoint import save_controllers, save_rnn, save_vae
-from world_models.models.controller import Controllers, ControllerSizes
-from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
-from world_models.models.vae import VAE, VAESizes
-from world_models.tracking.run import StageRun
+from world_models.rnn.checkpoint import save_rnn
+from world_models.rnn.model import MDNRNN, MDNRNNSizes
+from world_models.runtime.errors import DivergedError
+from world_models.vae.checkpoint import save_vae
+from world_models.vae.model import VAE, VAESizes
 from world_models.worlds.rollout import Played
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +55,13 @@ def project(tmp_path, monkeypatch, tracking):
 
 def set_parameters(project, **changes):
     """Writes params.yaml with changes, `smoke.pendulum.vae.batches` as smoke__pendulum__..."""
-    contents = yaml.safe_load((ROOT / "params.yaml").read_text())
+    shutil.copy(ROOT / "params.yaml", project)
+    choose(project / "params.yaml", ["pendulum"])
+    contents = yaml.safe_load((project / "params.yaml").read_text())
     for dotted, value in changes.items():
         *path, last = dotted.split("__")
         place = contents
         for key in path:
-            place[key] = dict(place[key])
             place = place[key]
         place[last] = value
     (project / "params.yaml").write_text(yaml.safe_dump(contents))
@@ -82,23 +84,8 @@ def refused(name, *arguments):
 @pytest.fixture
 def run_here(project, monkeypatch):
     """Give a function that runs a stage in this process, without MLflow: how it exits."""
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # this process keeps its own
-    for of_the_process in ("leave_nothing_behind", "keep_freed_memory"):
-        monkeypatch.setattr(stage_module, of_the_process, lambda: None)
-    untracked = StageRun()
-    monkeypatch.setattr(stage_module, "stage_run", lambda **_: contextlib.nullcontext(untracked))
-
-    def run(name, *arguments, work=None):
-        monkeypatch.setattr(sys, "argv", [name, *arguments])
-        shards = name == "collect"
-        work = work or importlib.import_module(f"pipelines.{name}").run
-        try:
-            stage_module.main(name, work, shards)
-        except SystemExit as exit_:
-            return exit_.code
-        return 0
-
-    return run
+    stages.stay_as_it_is(monkeypatch)
+    return stages.run_here
 
 
 @pytest.fixture
@@ -142,7 +129,7 @@ def test_a_missing_shard_is_named(project):
     gone = shard_path(Path("data/pendulum/episodes"), 0)
     gone.unlink()
     line = refused("encode", "pendulum")
-    assert f"{gone}: missing; make it again with" in line
+    assert f"{gone}: missing; `dvc repro collect@pendulum` makes it" in line
     assert made(project) == [str(shard_path(Path("data/pendulum/episodes"), 1))]
 
 
@@ -181,7 +168,7 @@ def test_a_parameter_that_does_not_go_with_the_task_is_named(project, refused_he
         project,
         scale="smoke",
         smoke__pendulum__collect__simulator="envpool",
-        smoke__pendulum__collect__workers=1,
+        machine__workers=1,
     )
     assert "task 'pendulum' has no EnvPool version" in refused_here("collect", "pendulum")
     set_parameters(project, scale="smoke", smoke__pendulum__collect__shortest=200)
@@ -263,7 +250,7 @@ def test_one_shard_can_be_made_again_alone(project, run_here):
         scale="smoke",
         smoke__pendulum__collect__episodes=3,
         smoke__pendulum__collect__shard_episodes=1,
-        smoke__pendulum__collect__workers=1,
+        machine__workers=1,
     )
     folder = Path("data/pendulum/episodes")
     assert run_here("collect", "pendulum") == 0
@@ -290,7 +277,7 @@ def test_the_controller_that_is_best_in_the_real_world_is_kept(project, run_here
         return Generation(number, np.array([99.0]), 0.1, 1, mean, tried)
 
     history = [generation(1, -5, 8), generation(2, -3, 2), generation(3, None, None)]
-    assert run_here("controller", "pendulum", work=lambda stage: keep(stage, history, {})) == 0
+    assert run_here("controller", "pendulum", work=lambda own: keep(own, history)) == 0
     kept = safetensors.torch.load_file("models/pendulum/controller.safetensors")
     assert kept["parameters"].tolist() == [[2.0, 2.0]]
     told = json.loads(Path("reports/pendulum/controller.json").read_text())
@@ -299,7 +286,7 @@ def test_the_controller_that_is_best_in_the_real_world_is_kept(project, run_here
 
 def test_a_stage_keeps_what_it_frees_from_its_start(run_here, monkeypatch):
     done = []
-    monkeypatch.setattr(stage_module, "keep_freed_memory", lambda: done.append("keeps"))
+    monkeypatch.setattr(context, "keep_freed_memory", lambda: done.append("keeps"))
     assert run_here("vae", "pendulum", work=lambda _: done.append("works")) == 0
     assert done == ["keeps", "works"]
 
@@ -322,7 +309,7 @@ def test_episodes_that_the_data_set_would_not_hold_do_not_count():
 
 
 def test_a_full_disk_is_one_line(refused_here):
-    def work(_stage):
+    def work(_context):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "models/vae.safetensors")
 
     line = refused_here("vae", "pendulum", work=work)
@@ -331,7 +318,7 @@ def test_a_full_disk_is_one_line(refused_here):
 
 
 def test_a_loss_that_is_no_number_is_one_line(refused_here):
-    def work(_stage):
+    def work(_context):
         raise DivergedError("the loss became nan\nat batch 3")
 
     line = refused_here("vae", "pendulum", work=work)
@@ -339,14 +326,14 @@ def test_a_loss_that_is_no_number_is_one_line(refused_here):
 
 
 def test_ctrl_c_exits_as_it_should(run_here):
-    def work(_stage):
+    def work(_context):
         raise KeyboardInterrupt
 
     assert run_here("vae", "pendulum", work=work) == 130
 
 
 def test_a_mistake_in_the_code_is_not_hidden(run_here):
-    def work(_stage):
+    def work(_context):
         raise FileNotFoundError("nothing that a user did")
 
     with pytest.raises(FileNotFoundError):

@@ -3,10 +3,10 @@
 import pytest
 from mlflow import MlflowClient
 
-from world_models.errors import TrackingError
-from world_models.tracking.registry import crown, model_name, take_out
+from world_models.runtime.errors import TrackingError
+from world_models.tracking.client import default_uri, existing_store
+from world_models.tracking.registry import download_agent, model_name, promote
 from world_models.tracking.run import stage_run
-from world_models.tracking.store import default_uri, existing_store
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +44,15 @@ def test_each_pipeline_makes_a_version_of_its_tasks_model(registered: MlflowClie
 
 def test_the_champion_is_moved_to_the_version_with_these_scores(registered, tmp_path):
     for number in (2, 1):
-        assert crown(registered, "carracing", "returns", f"md5-{number}") == str(number)
-        folder = take_out(registered, "carracing", "champion", tmp_path / str(number))
+        assert promote(registered, "carracing", "returns", f"md5-{number}") == str(number)
+        folder = download_agent(registered, "carracing", "champion", tmp_path / str(number))
         assert (folder / "vae.safetensors").read_text() == f"agent {number}"
-    assert crown(registered, "carracing", "returns", "md5-3") is None
-    assert crown(registered, "takecover", "returns", "md5-1") is None
+    assert promote(registered, "carracing", "returns", "md5-3") is None
+    assert promote(registered, "takecover", "returns", "md5-1") is None
 
 
 def test_a_version_is_taken_out_by_its_number(registered, tmp_path):
-    folder = take_out(registered, "carracing", "2", tmp_path)
+    folder = download_agent(registered, "carracing", "2", tmp_path)
     assert (folder / "vae.safetensors").read_text() == "agent 2"
 
 
@@ -61,7 +61,7 @@ def test_a_version_is_taken_out_by_its_number(registered, tmp_path):
 )
 def test_a_version_that_is_not_there_is_named(registered, tmp_path, task, version):
     with pytest.raises(TrackingError, match=f"world-models-{task}: no version '{version}'"):
-        take_out(registered, task, version, tmp_path)
+        download_agent(registered, task, version, tmp_path)
 
 
 def test_no_store_is_made_by_looking_for_one(tmp_path):

@@ -11,14 +11,14 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tests.waiting import wait_for
+from world_models.tracking.client import default_uri
 from world_models.tracking.run import stage_run
-from world_models.tracking.store import default_uri
 
 START = """
 import sys
 from pathlib import Path
 from world_models.tracking.run import stage_run
-from world_models.tracking.store import default_uri
+from world_models.tracking.client import default_uri
 root = Path(sys.argv[1])
 with stage_run(uri=default_uri(root), artifact_root=root / "artifacts", experiment="e",
                stage=sys.argv[2], task="t", scale="smoke", revision="r") as run:

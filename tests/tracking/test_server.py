@@ -75,12 +75,20 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all tests, up or not: to start takes it many seconds."""
     one = Server(tmp_path_factory.mktemp("server"))
     try:
-        one.start()
         yield one
     finally:
         one.kill()
+
+
+@pytest.fixture
+def running(server: Server) -> Server:
+    """The same, up."""
+    if server.process is None:
+        server.start()
+    return server
 
 
 @pytest.fixture(autouse=True)
@@ -123,47 +131,6 @@ def status(server: Server, run: StageRun) -> str:
     return str(MlflowClient(tracking_uri=server.uri).get_run(run.run_id).info.status)
 
 
-def test_a_server_gets_metrics_and_artifacts(server, tmp_path, capsys, monkeypatch):
-    # That lives, but on a busy machine may take over a second to answer.
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
-    (tmp_path / "scores.json").write_text("{}")
-    with open_run(server.uri, tmp_path) as run:
-        train(run, 0)
-        run.log_artifact(tmp_path / "scores.json")
-    assert losses(server, run) == list(range(10))
-    artifacts = MlflowClient(tracking_uri=server.uri).list_artifacts(run.run_id)
-    assert [artifact.path for artifact in artifacts] == ["scores.json"]
-    assert status(server, run) == "FINISHED"
-    assert capsys.readouterr().err == ""
-
-
-def test_a_server_that_dies_and_comes_back_has_it_all_in_the_end(server, tmp_path):
-    with stderr() as said, open_run(server.uri, tmp_path) as run:
-        train(run, 0)
-        wait_for(lambda: run.run_id)
-        server.kill()
-        assert train(run, 10) < 0.1
-        wait_for(lambda: "not logging for now" in said.getvalue())
-        server.start()
-        train(run, 20)
-    assert losses(server, run) == list(range(30))
-    assert status(server, run) == "FINISHED"
-    assert "tracking: logging again, " in said.getvalue()
-
-
-def test_a_server_that_hangs_holds_nothing_up(server, tmp_path, capsys):
-    with open_run(server.uri, tmp_path) as run:
-        wait_for(lambda: run.run_id)
-        server.signal(signal.SIGSTOP)
-        assert train(run, 0) < 0.1
-        time.sleep(1.5)
-        assert train(run, 10) < 0.1
-        server.signal(signal.SIGCONT)
-    assert losses(server, run) == list(range(20))
-    assert status(server, run) == "FINISHED"
-    assert "lost" not in capsys.readouterr().err
-
-
 def test_a_server_that_comes_up_late_gets_the_whole_run(server, tmp_path):
     server.kill()
     with open_run(server.uri, tmp_path) as run:
@@ -172,6 +139,47 @@ def test_a_server_that_comes_up_late_gets_the_whole_run(server, tmp_path):
         server.start()
     assert losses(server, run) == list(range(10))
     assert status(server, run) == "FINISHED"
+
+
+def test_a_server_gets_metrics_and_artifacts(running, tmp_path, capsys, monkeypatch):
+    # That lives, but on a busy machine may take over a second to answer.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    (tmp_path / "scores.json").write_text("{}")
+    with open_run(running.uri, tmp_path) as run:
+        train(run, 0)
+        run.log_artifact(tmp_path / "scores.json")
+    assert losses(running, run) == list(range(10))
+    artifacts = MlflowClient(tracking_uri=running.uri).list_artifacts(run.run_id)
+    assert [artifact.path for artifact in artifacts] == ["scores.json"]
+    assert status(running, run) == "FINISHED"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_server_that_dies_and_comes_back_has_it_all_in_the_end(running, tmp_path):
+    with stderr() as said, open_run(running.uri, tmp_path) as run:
+        train(run, 0)
+        wait_for(lambda: run.run_id)
+        running.kill()
+        assert train(run, 10) < 0.1
+        wait_for(lambda: "not logging for now" in said.getvalue())
+        running.start()
+        train(run, 20)
+    assert losses(running, run) == list(range(30))
+    assert status(running, run) == "FINISHED"
+    assert "tracking: logging again, " in said.getvalue()
+
+
+def test_a_server_that_hangs_holds_nothing_up(running, tmp_path, capsys):
+    with open_run(running.uri, tmp_path) as run:
+        wait_for(lambda: run.run_id)
+        running.signal(signal.SIGSTOP)
+        assert train(run, 0) < 0.1
+        time.sleep(1.5)
+        assert train(run, 10) < 0.1
+        running.signal(signal.SIGCONT)
+    assert losses(running, run) == list(range(20))
+    assert status(running, run) == "FINISHED"
+    assert "lost" not in capsys.readouterr().err
 
 
 def test_a_run_begins_and_ends_with_its_stage_whenever_the_server_hears_of_it(

@@ -12,9 +12,9 @@ import torch
 from tests.configs import SMALL_M, smoke
 from tests.counting import COUNTING
 from world_models.data.store import EpisodeStore
-from world_models.training.rnn import RNNTraining, SequenceData
+from world_models.rnn.training import RNNTraining, SequenceData
 from world_models.training.trainer import fit
-from world_models.training.vae import FrameData, VAETraining
+from world_models.vae.training import FrameData, VAETraining
 
 BATCHES, VALIDATE_EVERY = 20, 8  # kept after 8 and 16, and at the end
 VAE_CONFIG = smoke("vae", latent_size=2, batches=BATCHES, batch_size=4, learning_rate=1e-3)

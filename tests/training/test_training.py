@@ -11,12 +11,12 @@ import torch
 
 from tests.configs import SMALL_M, changed, smoke
 from tests.counting import COUNTING, DOUBLED
-from world_models.errors import ConfigError, DivergedError
-from world_models.models.mdnrnn import MDNRNN
-from world_models.models.precision import has_bfloat16
-from world_models.training.rnn import RNNTraining, SequenceData
+from world_models.rnn.model import MDNRNN
+from world_models.rnn.training import RNNTraining, SequenceData
+from world_models.runtime.errors import ConfigError, DivergedError
+from world_models.runtime.precision import has_bfloat16
 from world_models.training.trainer import fit
-from world_models.training.vae import FrameData, VAETraining
+from world_models.vae.training import FrameData, VAETraining
 
 VAE_CONFIG = smoke(
     "vae",
@@ -93,7 +93,7 @@ def test_v_learns_the_same_way_each_time(frames, tmp_path):
 def test_metrics_are_of_every_20th_batch_and_of_the_last(frames, tmp_path, monkeypatch):
     def trained(state):
         logged = []
-        config = changed(VAE_CONFIG, batches=41, validate_every=41)
+        config = changed(VAE_CONFIG, batches=41, batch_size=2, validate_every=41)
         _, metrics = train_vae(frames, state, config, log=lambda *entry: logged.append(entry))
         return metrics, {step: m["train/loss"] for m, step in logged if "train/loss" in m}
 
@@ -108,7 +108,7 @@ def test_kl_below_the_free_nats_costs_as_much_as_they_are(frames, monkeypatch):
     batch = next(iter(FrameData(frames, VAE_CONFIG, 1).train_dataloader()))
     logged = {}
     monkeypatch.setattr(
-        "world_models.training.vae.log_training", lambda _, metrics: logged.update(metrics)
+        "world_models.vae.training.log_training", lambda _, metrics: logged.update(metrics)
     )
     for free_nats in (0.0, 1e4):
         module = VAETraining(changed(VAE_CONFIG, free_nats=free_nats))

@@ -1,5 +1,7 @@
 """The dream: M by itself, lane by lane, under Gymnasium's rules."""
 
+from copy import deepcopy
+
 import gymnasium
 import numpy as np
 import pytest
@@ -10,10 +12,10 @@ from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from tests.counting import COUNTING, DOUBLED, CountingVAE
 from tests.worlds.tracing import actions_of, trace
-from world_models.models.mdn import heat, sample
-from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
-from world_models.models.vae import sample_latent, to_frames
+from world_models.rnn.mixture import heat, sample
+from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.tasks import get_task
+from world_models.vae.model import sample_latent, to_frames
 from world_models.worlds.dream import DreamWorld
 from world_models.worlds.noise import LaneNoise
 from world_models.worlds.single import SingleWorld
@@ -22,10 +24,18 @@ LATENT, HIDDEN = 3, 6
 TIME_LIMIT = COUNTING.time_limit
 
 
-def an_rnn(restart_input=True, reward_head=True, done_head=True, done_bias=None):
+def an_rnn(
+    restart_input=True,
+    reward_head=True,
+    done_head=True,
+    done_bias=None,
+    done_weight=1.0,
+    hidden=HIDDEN,
+):
     """M with random weights; a `done_bias` makes its done logit that number always."""
     torch.manual_seed(0)
-    sizes = MDNRNNSizes(LATENT, 1, HIDDEN, 5, restart_input, reward_head, done_head)
+    heads = reward_head, done_head, done_weight
+    sizes = MDNRNNSizes(LATENT, 1, hidden, 5, restart_input, *heads)
     rnn = MDNRNN(sizes).eval().requires_grad_(False)
     rnn.heads.weight *= 3
     if done_bias is not None:
@@ -39,10 +49,13 @@ def starts(count=7):
     return torch.randn(count, 2, LATENT, generator=generator)
 
 
-def a_dream(count=4, rnn=None, temperature=1.15, cell=False, task=DOUBLED, **more):
+def a_dream(count=4, rnn=None, temperature=1.15, cell=False, task=DOUBLED, dreamer=None, **more):
+    """A dream by the agent's M, unless there is another `dreamer`."""
+    rnn = an_rnn(done_bias=-1.0) if rnn is None else rnn
     return DreamWorld(
         task,
-        an_rnn(done_bias=-1.0) if rnn is None else rnn,
+        rnn,
+        rnn if dreamer is None else dreamer,
         starts(),
         count,
         temperature,
@@ -346,7 +359,7 @@ def test_m_is_fed_what_the_task_says():
         task = get_task(name)
         sizes = MDNRNNSizes(LATENT, task.action_size, HIDDEN, 2, False, False, False)
         rnn = MDNRNN(sizes).requires_grad_(False)
-        world = DreamWorld(task, rnn, starts(), 1, 1.0, cell=False)
+        world = DreamWorld(task, rnn, rnn, starts(), 1, 1.0, cell=False)
         before, _ = world.reset(seed=0)
         after, *_ = world.step(np.array([action], np.float32))
         latent = torch.from_numpy(before[:, :LATENT])
@@ -362,17 +375,103 @@ def test_dreams_are_gymnasium_vectors():
 
 
 @pytest.mark.parametrize(("weight", "chance"), [(1.0, 0.25), (4.0, 1 / 13)])
-def test_a_drawn_end_comes_by_ms_chance_without_the_weight_of_its_training(weight, chance):
+def test_a_drawn_end_comes_by_the_dreamers_chance_without_the_weight_of_its_training(
+    weight, chance
+):
     """Four times the weight in the loss is four times the odds: 1 to 3 was learned of 1 to 12."""
     lanes = 20_000
-    dream = a_dream(lanes, an_rnn(done_bias=float(np.log(1 / 3))), done_weight=weight)
+    dreamer = an_rnn(done_bias=float(np.log(1 / 3)), done_weight=weight)
+    dream = a_dream(lanes, an_rnn(done_bias=5.0, done_weight=9.0), dreamer=dreamer, ends="drawn")
     dream.reset(seed=0)
     _, _, terminated, _, _ = dream.step(np.zeros((lanes, 1), np.float32))
     assert terminated.mean() == pytest.approx(chance, abs=4 * (chance / lanes) ** 0.5)
 
 
 def test_without_a_done_head_nothing_ends_by_chance():
-    dream = a_dream(4, an_rnn(done_head=False), done_weight=10.0)
+    dream = a_dream(4, an_rnn(done_head=False, done_weight=10.0), ends="drawn")
     *_, terminated, truncated = trace(dream, [1, 2, 3, 4], TIME_LIMIT)
     assert not terminated.any()
     assert truncated[-1].all()
+
+
+def trace_long(world, unbroken):
+    """Several episodes a lane; `unbroken`, as on a GPU, lanes that rest are computed too."""
+    world.unbroken = unbroken
+    features, rewards, *ends = trace(world, range(world.num_envs), 3 * TIME_LIMIT)
+    assert len(set(np.logical_or(*ends).argmax(axis=0))) > 2  # lanes restart while others go on
+    return features, rewards, *ends
+
+
+@pytest.mark.parametrize("unbroken", [False, True])
+@pytest.mark.parametrize("cell", [True, False])
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_another_dreamer_has_a_state_of_its_own_and_c_sees_the_agents(mode, cell, unbroken):
+    """Each lane's episodes told again, both Ms' states at zero where one begins.
+
+    At a temperature near zero z' is the mean of its likeliest component.
+    """
+    memory = an_rnn(restart_input=False, reward_head=False, done_head=False)
+    dreamer = an_rnn(hidden=HIDDEN + 3)
+    world = a_dream(12, memory, 1e-8, cell, dreamer=dreamer, autoreset_mode=mode)
+    features, rewards, terminated, truncated = trace_long(world, unbroken)
+    ended = terminated | truncated
+    for lane in range(12):
+        begins, episodes = True, 0
+        for step in range(3 * TIME_LIMIT):
+            if mode is AutoresetMode.NEXT_STEP and step and ended[step - 1, lane]:
+                assert rewards[step, lane] == 0
+                begins = True
+                continue
+            if begins:
+                episodes += 1
+                state, dreaming = memory.initial_state(1), dreamer.initial_state(1)
+            seen = torch.from_numpy(features[step, lane][None])
+            latent, expected = seen[:, :LATENT], torch.cat(state[: 1 + cell], dim=1)
+            np.testing.assert_allclose(seen[:, LATENT:], expected, atol=1e-5)
+            fed = 2 * torch.from_numpy(actions_of(lane, step))[None], torch.tensor([begins])
+            state = memory.step(latent, *fed, state)
+            dreaming = dreamer.step(latent, *fed, dreaming)
+            told = dreamer.predict(dreaming.hidden)
+            assert rewards[step, lane] == pytest.approx(told.reward.item(), abs=1e-5)
+            assert terminated[step, lane] == (told.done_logit.item() > 0)
+            begins = mode is AutoresetMode.SAME_STEP and ended[step, lane]
+            if not begins:
+                likeliest = told.mixture.logits.argmax(1, keepdim=True)
+                mean = told.mixture.mu.gather(1, likeliest)[0, 0]
+                np.testing.assert_allclose(features[step + 1, lane, :LATENT], mean, atol=2e-3)
+            if mode is AutoresetMode.DISABLED and ended[step, lane]:
+                break
+        assert episodes == 1 if mode is AutoresetMode.DISABLED else episodes > 2
+
+
+def test_a_lane_that_is_reset_alone_has_its_dreamer_begin_anew():
+    """And the others go on, as they do where nothing is reset."""
+
+    def steps(world):
+        return [world.step(np.ones((3, 1), np.float32))[:4] for _ in range(3)]
+
+    memory = an_rnn(reward_head=False, done_head=False)
+    dreamer = an_rnn(done_bias=-1.0, hidden=HIDDEN + 3)
+    world, beside, fresh = (a_dream(3, memory, dreamer=dreamer) for _ in range(3))
+    for one in (world, beside):
+        one.reset(seed=[1, 2, 3])
+        steps(one)
+    for one, mask in ((world, [False, True, False]), (fresh, [True] * 3)):
+        one.reset(seed=[5, 6, 7], options={"reset_mask": np.array(mask)})
+    for found, others, alone in zip(*map(steps, (world, beside, fresh)), strict=True):
+        for part, other, single in zip(found, others, alone, strict=True):
+            np.testing.assert_allclose(part[[0, 2]], other[[0, 2]], atol=1e-6)
+            np.testing.assert_allclose(part[1], single[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("unbroken", [False, True])
+@pytest.mark.parametrize("ends", ["likely", "drawn"])
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_one_m_dreams_what_two_copies_of_it_dream_to_the_bit(mode, ends, unbroken):
+    rnn = an_rnn(done_weight=4.0)
+    one, two = (
+        trace_long(a_dream(12, rnn, dreamer=m, autoreset_mode=mode, ends=ends), unbroken)
+        for m in (rnn, deepcopy(rnn))
+    )
+    for part, copy in zip(one, two, strict=True):
+        np.testing.assert_array_equal(part, copy)

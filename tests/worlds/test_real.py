@@ -17,11 +17,11 @@ from tests.counting import (
     reward_of,
 )
 from tests.worlds.tracing import actions_of, trace
-from world_models.models.mdn import negative_log_likelihood
-from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
-from world_models.models.vae import VAE, VAESizes, sample_latent, to_images
+from world_models.rnn.mixture import negative_log_likelihood
+from world_models.rnn.model import MDNRNN, MDNRNNSizes
+from world_models.vae.model import VAE, VAESizes, sample_latent, to_images
+from world_models.worlds.games import GymnasiumLanes
 from world_models.worlds.noise import LaneNoise
-from world_models.worlds.pixels import GymnasiumLanes
 from world_models.worlds.real import RealWorld
 
 LATENT, HIDDEN = 3, 6

@@ -11,9 +11,9 @@ from gymnasium.vector import AutoresetMode
 
 from tests.counting import COUNTING, TIME_LIMIT, CountingVAE, expected_length, reward_of
 from tests.dreams import STEPS, dying_dream, pushed, rewarding_dream
-from world_models.models.mdnrnn import MDNRNN, MDNRNNSizes
+from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.worlds import rollout
-from world_models.worlds.pixels import GymnasiumLanes
+from world_models.worlds.games import GymnasiumLanes
 from world_models.worlds.real import RealWorld
 from world_models.worlds.rollout import play, play_blind
 

@@ -1,4 +1,4 @@
-"""Episodes of a task, played by whoever a data set is collected with, into its shards."""
+"""The data set's episodes: played by random policies or an agent, and written in shards."""
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -6,30 +6,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
-from world_models.collecting.players import players
-from world_models.config import CollectConfig
+from world_models.agent import Agent, AgentFiles, agent_world, load_agent
+from world_models.collecting.config import CollectConfig
+from world_models.collecting.neighbours import Neighbourhood
+from world_models.collecting.policies import random_policy, side_by_side
+from world_models.collecting.recording import RecordedLanes
+from world_models.data.seeds import COLLECT
 from world_models.data.store import Episode, shard_path, write_shard
-from world_models.errors import ConfigError
-from world_models.execution.crew import run_jobs
-from world_models.models.agent import Agent, AgentFiles, load_agent
-from world_models.seeds import COLLECT
-from world_models.task import Task
+from world_models.runtime.errors import ConfigError
+from world_models.runtime.processes import run_jobs
 from world_models.tasks import get_task
-from world_models.worlds.pixels import Lanes, open_lanes
+from world_models.tasks.base import Task
+from world_models.worlds.games import open_lanes
+from world_models.worlds.rollout import play, play_games
 
 
 class Origin(NamedTuple):
-    """What a round's data set goes on from, and who plays in it."""
+    """What a round's data set goes on from, and which agent plays in it."""
 
     round: str
+    """Its name."""
     shards: int = 0
-    """That there are of the rounds before."""
+    """How many the rounds before have made."""
     first_seed: int = COLLECT.start
+    """The seed of its first episode."""
     agent: AgentFiles | None = None
-    """Of the round before, for the policy `agent`."""
+    """The agent of the round before, for the policy `agent`; None for random policies."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,16 @@ class ShardJob:
 def shard_jobs(
     folder: Path, task: str, config: CollectConfig, seed: int, origin: Origin
 ) -> list[ShardJob]:
-    """The shards that a round adds to the data set; `seed` is the run's, from which
-    the policies draw their actions."""
+    """Returns what makes the shards that a round adds to the data set.
+
+    `seed` is the run's, from which the policies draw their actions. Raises ConfigError for a
+    `shortest` that no episode can reach, and for the policy `agent` where there is none.
+    """
     limit = get_task(task).time_limit
     if config.shortest >= limit:
         raise ConfigError(f"collect.shortest: {config.shortest}; no episode has over {limit} steps")
+    if config.policy == "agent" and origin.agent is None:
+        raise ConfigError("collect.policy: agent: a first round has none")
     first = origin.first_seed
     ends = range(0, config.episodes, config.shard_episodes)
     return [
@@ -71,18 +80,22 @@ def shard_jobs(
 
 
 def collect(jobs: Sequence[ShardJob], workers: int) -> Generator[list[int]]:
-    """Makes the shards, in parallel; yields the lengths of each shard's episodes as it ends."""
+    """Makes the shards in parallel, and yields the lengths of each one's episodes as it is done."""
     for _, lengths in run_jobs(make_shard, jobs, workers):
         yield lengths
 
 
 def make_shard(job: ShardJob) -> list[int]:
-    """Plays a shard's episodes and writes it. The shard depends on its job alone."""
+    """Plays a shard's episodes, writes it and returns their lengths.
+
+    The shard depends on its job alone.
+    """
     task = get_task(job.task)
     agent = None
     if job.origin.agent is not None:
         agent = load_agent(job.origin.agent, task.action_size, torch.device("cpu"))
-    with closing(open_lanes(task, len(job.seeds), job.config.simulator)) as lanes, _one_thread():
+    games = RecordedLanes(open_lanes(task, len(job.seeds), job.config.simulator))
+    with closing(games) as lanes, _one_thread():
         episodes = _play(task, lanes, job, agent)
     write_shard(job.path, episodes, job.total)
     return [len(episode) for episode in episodes]
@@ -99,8 +112,8 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _play(task: Task, lanes: Lanes, job: ShardJob, agent: Agent | None) -> list[Episode]:
-    """Episodes with the job's seeds, those that end too soon played again with another seed."""
+def _play(task: Task, lanes: RecordedLanes, job: ShardJob, agent: Agent | None) -> list[Episode]:
+    """Plays the job's seeds; episodes that end too soon are played again with another seed."""
     kept: dict[int, Episode] = {}
     attempt = 0
     while len(kept) < len(job.seeds):
@@ -110,44 +123,22 @@ def _play(task: Task, lanes: Lanes, job: ShardJob, agent: Agent | None) -> list[
             raise ConfigError(
                 f"collect.shortest: {job.config.shortest}; too few episodes are longer than that"
             )
-        for lane, episode in enumerate(_play_once(task, lanes, seeds, job, agent)):
-            if lane not in kept and len(episode) > job.config.shortest:
-                kept[lane] = episode
+        names = _play_once(task, lanes, seeds, job, agent)
+        for lane, (record, name) in enumerate(zip(lanes.records, names, strict=True)):
+            if lane not in kept and len(record.rewards) > job.config.shortest:
+                kept[lane] = record.episode(job.origin.round, name)
         attempt += 1
     return [kept[lane] for lane in sorted(kept)]
 
 
 def _play_once(
-    task: Task, lanes: Lanes, seeds: Sequence[int], job: ShardJob, agent: Agent | None
-) -> list[Episode]:
-    cast = players(task, job.config, job.seed, seeds, agent)
-    latest = lanes.reset(seeds)
-    frames = [[frame] for frame in latest]
-    actions: list[list[np.ndarray]] = [[] for _ in seeds]
-    rewards: list[list[float]] = [[] for _ in seeds]
-    ended = np.zeros(len(seeds), bool)
-    playing = np.arange(len(seeds))
-    while len(playing):
-        chosen = cast.act(playing, latest).astype(np.float32)
-        latest, gained, terminated, truncated = lanes.step(playing, chosen)
-        for i, lane in enumerate(playing):
-            frames[lane].append(latest[i])
-            actions[lane].append(chosen[i])
-            rewards[lane].append(gained[i])
-        ended[playing] = terminated
-        goes_on = ~(terminated | truncated)
-        playing, latest = playing[goes_on], latest[goes_on]
-    return [
-        Episode(
-            seed,
-            bool(ended[lane]),
-            {"frames": np.stack(frames[lane])},
-            {
-                "actions": np.stack(actions[lane]),
-                "rewards": np.asarray(rewards[lane], np.float32),
-            },
-            job.origin.round,
-            cast.names[lane],
-        )
-        for lane, seed in enumerate(seeds)
-    ]
+    task: Task, lanes: RecordedLanes, seeds: Sequence[int], job: ShardJob, agent: Agent | None
+) -> list[str]:
+    """Plays an episode of each seed, and returns what its policies are called."""
+    if agent is None:
+        policies = [random_policy(task, job.config, job.seed, seed) for seed in seeds]
+        play_games(lanes, side_by_side(policies), seeds)
+        return [job.config.policy] * len(seeds)
+    neighbourhood = Neighbourhood(agent.controller, job.config, job.seed, seeds)
+    play(agent_world(task, lanes, agent), neighbourhood.act, seeds)
+    return neighbourhood.names

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from world_models.data.store import CHUNK, Episode, EpisodeAt, EpisodeStore
-from world_models.errors import StoreError
+from world_models.runtime.errors import TooFewError
 
 VALIDATION_EVERY = 10
 """One episode in so many is kept for validation."""
@@ -28,10 +28,10 @@ CACHED_STEPS = 500_000
 
 
 def split_episodes(store: EpisodeStore) -> tuple[list[EpisodeAt], list[EpisodeAt]]:
-    """Train and validation episodes: the last of every ten (or of all, where there are fewer)."""
+    """Returns training and validation episodes: the last of every ten, or of all if fewer."""
     episodes = store.episodes()
     if len(episodes) < 2:
-        raise StoreError(f"{store.folder}: holds one episode: too few to train and to validate on")
+        raise TooFewError(f"{store.folder}: holds one episode: too few to train and to validate on")
     every = min(VALIDATION_EVERY, len(episodes))
     validation = episodes[every - 1 :: every]
     chosen = {(at.shard, at.index) for at in validation}
@@ -69,9 +69,9 @@ class FrameBatches(IterableDataset[Tensor]):
             self.parts = self.parts[:: _stride(len(self.parts), longest)]
         frames = sum(stop - start for _, start, stop in self.parts)
         if frames < batch_size:
-            raise StoreError(
-                f"{store.folder}: {frames} frames to train or validate on make no batch "
-                f"of batch_size {batch_size}"
+            raise TooFewError(
+                f"{store.folder}: {frames} frames to train or validate on make no batch of "
+                f"batch_size {batch_size}"
             )
         self.epoch, self.seen = divmod(seen, frames // batch_size)
 
@@ -192,7 +192,7 @@ class SequenceBatches(IterableDataset[Sequences]):
 
 
 def episode_sequence(episode: Episode) -> Sequences:
-    """One episode's T steps, without the axis of lanes."""
+    """Returns one episode's T steps as a sequence, without the axis of lanes."""
     mu, logvar = (torch.from_numpy(episode.frames[name]) for name in ("mu", "logvar"))
     done = torch.zeros(len(episode), dtype=torch.bool)
     done[-1] = episode.terminated

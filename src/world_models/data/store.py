@@ -19,9 +19,8 @@ import zarr
 from zarr.codecs import BloscCodec
 from zarr.storage import MemoryStore, ZipStore
 
-from world_models import rounds
-from world_models.errors import StoreError
-from world_models.files import link_or_copy, made_whole
+from world_models.runtime.errors import StoreError
+from world_models.runtime.files import atomic_write, link_or_copy
 
 CHUNK = 100
 """Frames a chunk: what is decompressed at a time."""
@@ -81,7 +80,7 @@ class EpisodeAt:
 
 
 def shard_path(folder: Path, number: int) -> Path:
-    """The file of one shard."""
+    """Returns the file of one shard."""
     return folder / f"shard-{number:05d}.zarr.zip"
 
 
@@ -119,13 +118,13 @@ def _rows_a_chunk(name: str) -> int:
 
 
 def _write_zip(path: Path, entries: Mapping[str, bytes]) -> None:
-    with made_whole(path) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as file:
+    with atomic_write(path) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as file:
         for name in sorted(entries):
             file.writestr(zipfile.ZipInfo(name, LONG_AGO), entries[name])
 
 
 def whole_shards(folder: Path) -> list[Path]:
-    """Those in a folder that can be opened; it may have others, or not be there yet."""
+    """Returns the shards in a folder that can be opened; the folder may not be there yet."""
     return [shard for shard in sorted(folder.glob("shard-*.zarr.zip")) if _opens(shard)]
 
 
@@ -139,7 +138,7 @@ def _opens(shard: Path) -> bool:
 
 def link_shards(source: Path, folder: Path) -> None:
     """Makes a folder, or makes it anew, of a whole data set's shards, which stay where they are."""
-    with made_whole(folder) as aside:
+    with atomic_write(folder) as aside:
         aside.mkdir()
         add_shards(EpisodeStore(source), aside)
 
@@ -165,7 +164,7 @@ class EpisodeStore:
         self.folder = folder
         self.shards = sorted(folder.glob("shard-*.zarr.zip"))
         if not self.shards:
-            raise StoreError(f"{folder}: holds no shards; {_remedy(folder)}")
+            raise StoreError(folder, "missing: it holds no shards")
         attributes = {shard: _attributes(shard) for shard in self.shards}
         self.totals: dict[str, int] = {}
         """How many shards there are with each round's."""
@@ -185,23 +184,21 @@ class EpisodeStore:
         for shard, found in attributes.items():
             total = self.totals.setdefault(found["rounds"][0], found["shards"])
             if found["shards"] != total:
-                raise StoreError(
-                    f"{shard}: one of {found['shards']} shards, and others are of {total}; "
-                    f"{_remedy(self.folder)}"
-                )
+                fault = f"one of {found['shards']} shards, and others are of {total}"
+                raise StoreError(shard, fault)
         missing = {shard_path(self.folder, n) for n in range(max(self.totals.values()))}
         missing -= set(self.shards)
         if missing:
-            raise StoreError(f"{min(missing)}: missing; {_shard_remedy(min(missing))}")
+            raise StoreError(min(missing), "missing")
 
     def episodes(self) -> list[EpisodeAt]:
-        """Every episode of the store, in order."""
+        """Returns every episode of the store, in order."""
         return list(self._episodes)
 
     def read_frames(
         self, at: EpisodeAt, name: str, start: int = 0, stop: int | None = None
     ) -> np.ndarray:
-        """Rows start to stop of an episode's array of frames."""
+        """Reads rows start to stop of one of an episode's arrays of frames."""
         stop = at.length + 1 if stop is None else stop
         first = at.start + at.index
         with _damage_named(at.shard):
@@ -210,7 +207,7 @@ class EpisodeStore:
             return np.asarray(array[first + start : first + stop])
 
     def read(self, at: EpisodeAt) -> Episode:
-        """The whole episode."""
+        """Reads a whole episode."""
         first = at.start + at.index
         with _damage_named(at.shard):
             group = self._open(at.shard)
@@ -269,20 +266,4 @@ def _damage_named(shard: Path) -> Iterator[None]:
         yield
     except _DAMAGE as error:
         what = f"damaged ({error})" if shard.exists() else "missing"
-        raise StoreError(f"{shard}: {what}; {_shard_remedy(shard)}") from error
-
-
-def _stage(folder: Path) -> str:
-    return {"episodes": "collect", "latents": "encode"}.get(folder.name, folder.name)
-
-
-def _remedy(folder: Path) -> str:
-    return rounds.remedy(_stage(folder), folder.parent.name)
-
-
-def _shard_remedy(shard: Path) -> str:
-    round_ = shard.parent.parent.name
-    if _stage(shard.parent) != "collect" or rounds.number(round_) > 1:  # it may be another round's
-        return _remedy(shard.parent)
-    number = int(shard.name.removeprefix("shard-").split(".")[0])
-    return f"make it again with `python -m pipelines.collect {round_} --shard {number}`"
+        raise StoreError(shard, what) from error

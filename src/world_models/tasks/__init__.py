@@ -3,20 +3,20 @@
 from importlib import import_module
 from pkgutil import iter_modules
 
-from world_models.errors import ConfigError
-from world_models.task import Task
+from world_models.runtime.errors import ConfigError
+from world_models.tasks.base import Task
 
 TASKS: dict[str, Task] = {}
-"""Those that have been asked for, by name."""
+"""The tasks that have been asked for, by name."""
 
 
 def task_names() -> list[str]:
-    """Every task, in order of the alphabet."""
-    return sorted(name for _, name, _ in iter_modules(__path__))
+    """Returns the names of all tasks, in alphabetical order."""
+    return sorted(name for _, name, _ in iter_modules(__path__) if name != "base")
 
 
 def get_task(name: str) -> Task:
-    """Return the task called `name`.
+    """Returns the task called `name`.
 
     Raises ConfigError, naming the known ones, if there is none, and where its TASK goes by
     another name: its files would be those of that other task.

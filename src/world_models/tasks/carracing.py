@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from world_models.task import Task
+from world_models.tasks.base import Task
 
 
 def car_controls(actions: Any) -> Any:
-    """Map tanh outputs (..., 3) to steering [-1, 1], gas [0, 1], brake [0, 1] (authors' code).
+    """Maps tanh outputs (..., 3) to steering [-1, 1], gas [0, 1], brake [0, 1] (authors' code).
 
     Takes numpy arrays and torch tensors; returns a new one of the same type and shape.
     """
@@ -29,4 +29,5 @@ TASK = Task(
     to_model=car_controls,
     still=(0, -1, 0),  # at 0 the gas is half down
     envpool_id="CarRacing-v3",
+    paper={"dream": {"temperature": 0.7}},  # of the authors' viewer
 )

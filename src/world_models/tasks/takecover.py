@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from world_models.task import Task
+from world_models.tasks.base import Task
 
 
 def dodge(actions: np.ndarray) -> np.ndarray:
-    """Map one tanh output (..., 1) to ViZDoom's 0 stay, 1 right, 2 left (paper, section 4.3).
+    """Maps one tanh output (..., 1) to ViZDoom's 0 stay, 1 right, 2 left (paper, section 4.3).
 
     The paper splits [-1, 1] in three: below -1/3 left, above 1/3 right, else stay.
     """
@@ -27,4 +27,20 @@ TASK = Task(
     action_size=1,
     time_limit=2100,
     to_env=dodge,
+    paper={
+        "collect": {"policy": "held", "shortest": 100},
+        "vae": {"latent_size": 64, "batches": 325_000, "validate_every": 12_500},
+        "rnn": {
+            "hidden_size": 512,
+            "restart_input": True,
+            "reward_head": False,  # each step survived is worth 1
+            "batches": 24_400,
+            "steps": 500,
+            "learning_rate_decay": 0.99999,
+            "learning_rate_floor": 0.00001,
+            "validate_every": 610,
+        },
+        "dream": {"temperature": 1.15},  # the paper's best; its code has 1.25
+        "controller": {"train_in": "dream", "cell": True, "bias": False, "generations": 2000},
+    },
 )

@@ -33,13 +33,13 @@ class Delivery:
     said on stderr, and so is that all goes on.
     """
 
-    def __init__(self, hopeless: Callable[[Exception], bool]) -> None:
-        """Starts the thread. A call whose error is `hopeless` is lost, not tried again."""
-        self._hopeless = hopeless
+    def __init__(self, is_permanent: Callable[[Exception], bool]) -> None:
+        """Starts the thread. A call is lost, not tried again, where `is_permanent(error)`."""
+        self._is_permanent = is_permanent
         self._calls: deque[Call] = deque()
         self._changed = Condition()
         self._closing = False
-        self._settled = 0
+        self._finished = 0
         self._error: Exception | None = None
         self._lost: Counter[str] = Counter()
         Thread(target=self._work, name="delivery", daemon=True).start()
@@ -58,7 +58,7 @@ class Delivery:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-            while self._calls and self._one_settled():
+            while self._calls and self._wait_for_one():
                 pass
             self._lost.update(call.what for call in self._calls)
             self._calls.clear()
@@ -66,23 +66,23 @@ class Delivery:
                 what = ", ".join(f"{name} ({count})" for name, count in self._lost.items())
                 say(f"lost: {what}")
 
-    def _one_settled(self) -> bool:
+    def _wait_for_one(self) -> bool:
         """Waits for the call that is next; False where that is in vain."""
-        before = self._settled
+        before = self._finished
 
-        def settled() -> bool:
-            return self._settled > before
+        def done() -> bool:
+            return self._finished > before
 
-        if not self._changed.wait_for(lambda: settled() or self._error is not None, SLOWEST_S):
+        if not self._changed.wait_for(lambda: done() or self._error is not None, SLOWEST_S):
             return False
-        return self._changed.wait_for(settled, PATIENCE_S)
+        return self._changed.wait_for(done, PATIENCE_S)
 
     def _work(self) -> None:
         pause = FIRST_PAUSE_S
         while (call := self._next()) is not None:
             error = _tried(call)
-            if error is None or self._hopeless(error):
-                self._settle(call, error)
+            if error is None or self._is_permanent(error):
+                self._finish(call, error)
                 pause = FIRST_PAUSE_S
             else:
                 self._wait(error, pause)
@@ -93,7 +93,7 @@ class Delivery:
             self._changed.wait_for(lambda: self._calls or self._closing)
             return self._calls[0] if self._calls else None
 
-    def _settle(self, call: Call, error: Exception | None) -> None:
+    def _finish(self, call: Call, error: Exception | None) -> None:
         with self._changed:
             if error is not None:
                 if not self._lost:
@@ -104,7 +104,7 @@ class Delivery:
                 say(f"logging again, {len(self._calls)} calls late")
             if self._calls:  # they may have been given up meanwhile
                 self._calls.popleft()
-            self._settled += 1
+            self._finished += 1
             self._changed.notify_all()
 
     def _wait(self, error: Exception, pause: float) -> None:
@@ -126,7 +126,7 @@ def _tried(call: Call) -> Exception | None:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
+    """Returns what an error says, in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 

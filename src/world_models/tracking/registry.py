@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from world_models.errors import TrackingError
+from world_models.runtime.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 CHAMPION = "champion"
 """The alias of the version whose scores are the baseline."""
 FOLDER = "agent"
-"""Of a version's files, in its run's artifacts."""
+"""The folder of a version's files, in its run's artifacts."""
 
 
 def model_name(task: str) -> str:
-    """What a task's agents are registered as."""
+    """Returns the name that a task's agents are registered under."""
     return f"world-models-{task}"
 
 
@@ -36,7 +36,7 @@ def register(
         client.create_model_version(name, f"runs:/{run}/{FOLDER}", run, tags=dict(tags))
 
 
-def crown(client: "MlflowClient", task: str, tag: str, value: str) -> str | None:
+def promote(client: "MlflowClient", task: str, tag: str, value: str) -> str | None:
     """Makes the newest version with this tag the champion; returns it, or None without one."""
     name = model_name(task)
     found = client.search_model_versions(
@@ -51,7 +51,7 @@ def crown(client: "MlflowClient", task: str, tag: str, value: str) -> str | None
     return version
 
 
-def take_out(client: "MlflowClient", task: str, version: str, folder: Path) -> Path:
+def download_agent(client: "MlflowClient", task: str, version: str, folder: Path) -> Path:
     """Downloads a version's files, by its number or an alias, and returns their folder.
 
     Raises TrackingError where there is no such version.

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from world_models.files import made_whole
+from world_models.runtime.files import atomic_write
 from world_models.tracking import registry
+from world_models.tracking.client import experiment_id, is_permanent, open_store
 from world_models.tracking.delivery import Delivery
-from world_models.tracking.store import experiment_id, hopeless, open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,7 +35,7 @@ class StageRun:
     client: "MlflowClient | None" = None
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Log parameters; nested ones get dotted names, `vae.batch_size`."""
+        """Logs parameters; nested ones get dotted names, `vae.batch_size`."""
         entries = list(flatten(params).items())
         for start in range(0, len(entries), PARAMS_A_CALL):
             self._send("parameters", partial(_log_params, entries[start : start + PARAMS_A_CALL]))
@@ -43,7 +43,7 @@ class StageRun:
     def log_metrics(
         self, metrics: Mapping[str, float], step: int | None = None, at: float | None = None
     ) -> None:
-        """Log numbers, at `step` (0 if there are no steps) and `at` a time (default: now).
+        """Logs numbers, at `step` (0 if there are no steps) and `at` a time (default: now).
 
         The time is in seconds since 1970. Equal numbers of one time are logged once, however often
         they are sent.
@@ -51,24 +51,24 @@ class StageRun:
         self._send("metrics", partial(_log_metrics, dict(metrics), _milliseconds(at), step or 0))
 
     def log_artifact(self, path: Path) -> None:
-        """Copy a file, which has to stay for as long as the run, to the run's artifacts."""
+        """Copies a file, which has to stay for as long as the run, to the run's artifacts."""
         if not path.exists():
             raise FileNotFoundError(path)  # the stage's mistake, not MLflow's
         self._send(path.name, partial(_log_artifact, path.resolve()))
 
     def log_dataset(self, path: str, md5: str) -> None:
-        """Log a data set that the run reads: a path in the project, with what DVC hashed it to."""
+        """Logs a data set that the run reads: a path in the project, with what DVC hashed it to."""
         self._send("data sets", partial(_log_dataset, path, md5))
 
     def log_origins(self, keys: Mapping[str, str]) -> None:
-        """Name, in tags and as links, the run that first finished each of these stages.
+        """Names, in tags and as links, the run that first finished each of these stages.
 
         Of each stage it takes DVC's key, by name.
         """
         self._send("the stages' runs", partial(_log_origins, dict(keys)))
 
     def register(self, task: str, files: Sequence[Path], tags: Mapping[str, str]) -> None:
-        """Make these files, an agent's, the next version of the task's model."""
+        """Makes these files, an agent's, the next version of the task's model."""
         paths = [path.resolve() for path in files]
         self._send(
             "the model version",
@@ -76,11 +76,11 @@ class StageRun:
         )
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags; one that is there is replaced."""
+        """Sets tags; one that is there is replaced."""
         self._send("tags", partial(_set_tags, dict(tags)))
 
     def end(self, status: str) -> None:
-        """Close the run; says what was lost, if anything."""
+        """Closes the run, and says what was lost, if anything."""
         if self.delivery is not None:
             now = _milliseconds()
             self._send("the run's end", lambda client, run: client.set_terminated(run, status, now))
@@ -113,7 +113,7 @@ def stage_run(
     tags: Mapping[str, str] | None = None,
     id_file: Path | None = None,
 ) -> Iterator[StageRun]:
-    """One MLflow run, e.g. `vae@carracing`, open as long as the block.
+    """Opens one MLflow run, e.g. `vae@carracing`, for as long as the block.
 
     It ends as FINISHED, as KILLED on Ctrl-C, as FAILED on any other exception, which goes on
     unchanged. The block never waits for the store. `artifact_root` holds the artifacts of an
@@ -131,7 +131,9 @@ def stage_run(
         "mlflow.source.name": stage,
         **(tags or {}),
     }
-    run = StageRun(Delivery(lambda error: isinstance(error, NotStartedError) or hopeless(error)))
+    run = StageRun(
+        Delivery(lambda error: isinstance(error, NotStartedError) or is_permanent(error))
+    )
     begun = _milliseconds()  # the store may answer much later
 
     def start() -> None:
@@ -180,7 +182,7 @@ def _created(
 
 def _remember(run_id: str, id_file: Path | None) -> None:
     if id_file is not None:
-        with made_whole(id_file) as aside:
+        with atomic_write(id_file) as aside:
             aside.write_text(run_id)
 
 
@@ -194,7 +196,7 @@ def _continued(client: "MlflowClient", id_file: Path | None) -> str:
     try:
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
-        if hopeless(error):
+        if is_permanent(error):
             return ""  # of another store, or deleted
         raise
     return run_id
@@ -249,7 +251,7 @@ def _set_tags(tags: Mapping[str, str], client: "MlflowClient", run: str) -> None
 def flatten(
     nested: Mapping[str, object], prefix: str = "", separator: str = "."
 ) -> dict[str, object]:
-    """`{"vae": {"z": 32}}` as `{"vae.z": 32}`."""
+    """Returns nested values under dotted names: `{"vae": {"z": 32}}` as `{"vae.z": 32}`."""
     flat: dict[str, object] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping) and value:

@@ -15,13 +15,13 @@ from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from world_models.config import Precision
-from world_models.errors import DivergedError
-from world_models.models.precision import training_precision
-from world_models.progress import Progress
-from world_models.training.resume import KeepState, WholeFiles, batches_kept
+from world_models.runtime.config import Precision
+from world_models.runtime.errors import DivergedError
+from world_models.runtime.precision import training_precision
+from world_models.runtime.progress import Progress
+from world_models.training.checkpoint import AtomicCheckpointIO, KeepCheckpoint, batches_kept
 
-# Lightning under this torch; nothing that a user could mend.
+# Lightning under this torch; nothing that a user could fix.
 PYTREE_WARNING = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
 
 LOG_EVERY = 20
@@ -40,12 +40,12 @@ class MetricsLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Lightning asks for one."""
+        """The name that Lightning asks for."""
         return "metrics"
 
     @property
     def version(self) -> str:
-        """Lightning asks for one."""
+        """The name that Lightning asks for."""
         return ""
 
     @rank_zero_only
@@ -54,7 +54,7 @@ class MetricsLogger(Logger):
         self.log({k: v for k, v in metrics.items() if k != "epoch"}, step or 0)
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The stage logs its parameters itself."""
+        """Does nothing: the stage logs its parameters itself."""
 
 
 class StopWhereNotFinite(Callback):
@@ -136,7 +136,7 @@ def fit(
     _quieten()
     kept = state / "last.ckpt"
     done = batches_kept(kept)
-    keep = KeepState(kept)
+    keep = KeepCheckpoint(kept)
     progress = Progress(label, batches, "batches", done)
     trainer = pl.Trainer(
         max_steps=batches,
@@ -150,7 +150,7 @@ def fit(
         log_every_n_steps=LOG_EVERY,
         devices=1,
         callbacks=[StopWhereNotFinite(kept, validate_every), ShowProgress(progress), keep],
-        plugins=[WholeFiles()],
+        plugins=[AtomicCheckpointIO()],
         enable_checkpointing=False,  # Lightning's own
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -166,6 +166,11 @@ def fit(
         signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt from None
     return keep.metrics
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds the random numbers of Python, numpy and torch, as Lightning does it."""
+    pl.seed_everything(seed, verbose=False)
 
 
 def log_training(module: pl.LightningModule, metrics: Mapping[str, Tensor]) -> None:
@@ -185,7 +190,7 @@ def decaying_adam(
     floor: float = 0.0,
     fused: bool = False,
 ) -> OptimizerLRSchedulerConfig:
-    """Adam, whose learning rate is multiplied by `decay` after each batch, down to a floor.
+    """Returns Adam, whose learning rate is multiplied by `decay` each batch, down to a floor.
 
     Args:
         fused: torch's quicker one, whose gradients Lightning does not clip in mixed precision.

@@ -48,7 +48,7 @@ Corners = list[tuple[float, float]]
 
 
 def _grass() -> list[Corners]:
-    """Return the corners of the lighter patches of grass, in Gymnasium's order and arithmetic."""
+    """Returns the corners of the lighter patches of grass, in Gymnasium's order and arithmetic."""
     size = GRASS_DIM
     return [
         [
@@ -78,7 +78,7 @@ class CarRacing(car_racing.CarRacing):
     surf: Any
 
     def __init__(self, drawn: bool = True, **kwargs: Any) -> None:
-        """Take the keyword arguments of Gymnasium's CarRacing; observations not drawn are black."""
+        """Takes what Gymnasium's CarRacing takes; observations not drawn are black."""
         super().__init__(**kwargs)
         self._drawn = drawn
         pygame.font.init()
@@ -94,7 +94,7 @@ class CarRacing(car_racing.CarRacing):
         self._colors: list[Any] = []
 
     def _create_track(self) -> bool:
-        """Make a track, and keep the corners of all that is drawn on the field.
+        """Makes a track, and keeps the corners of all that is drawn on the field.
 
         They are (2, 4, polygons): x and y, in metres, of each polygon's four corners.
         """
@@ -106,7 +106,7 @@ class CarRacing(car_racing.CarRacing):
         return made
 
     def _render(self, mode: str) -> Any:
-        """Draw the observation; leave other pictures to Gymnasium, which needs few of them."""
+        """Draws the observation; leaves other pictures to Gymnasium, which needs few of them."""
         if mode == "state_pixels" and not self._drawn:
             return np.zeros((STATE_H, STATE_W, 3), np.uint8)
         if mode != "state_pixels" or self._gauges_overflow():
@@ -121,24 +121,24 @@ class CarRacing(car_racing.CarRacing):
         return self._create_image_array(self._narrow, (STATE_W, STATE_H))
 
     def _gauges_overflow(self) -> bool:
-        """Say whether a wheel spins so fast that its gauge grows out of the status bar."""
+        """Says whether a wheel spins so fast that its gauge grows out of the status bar."""
         return any(wheel.omega > MAX_OMEGA for wheel in self.car.wheels)
 
     def _draw_view(self) -> None:
-        """Draw field, road and car, upside down as Gymnasium does."""
+        """Draws field, road and car, upside down as Gymnasium does."""
         self.surf = self._canvas
         camera = self._camera()
         self._render_road(*camera)
         self.car.draw(self.surf, *camera, False)
 
     def _draw_bar(self) -> None:
-        """Draw the status bar."""
+        """Draws the status bar."""
         self.surf = self._dashboard
         self._render_indicators(WINDOW_W, WINDOW_H)
         self._render_score()
 
     def _camera(self) -> tuple[float, tuple[float, float], float]:
-        """Return Gymnasium's zoom (pixels a metre), shift (pixels) and turn (radians)."""
+        """Returns Gymnasium's zoom (pixels a metre), shift (pixels) and turn (radians)."""
         hull = self.car.hull
         angle = -hull.angle
         # The first second zooms in.
@@ -163,7 +163,7 @@ class CarRacing(car_racing.CarRacing):
             gfxdraw.filled_polygon(self.surf, polygon, color)
 
     def _inside_field(self, zoom: float) -> bool:
-        """Say whether the field fills the whole screen, however the car is turned."""
+        """Says whether the field fills the whole screen, however the car is turned."""
         far_corner = math.hypot(WINDOW_W / 2, WINDOW_H * 3 / 4) + MARGIN
         x, y = self.car.hull.position
         return bool(max(abs(x), abs(y)) + far_corner / zoom < PLAYFIELD)
@@ -171,7 +171,7 @@ class CarRacing(car_racing.CarRacing):
     def _to_screen(
         self, zoom: float, translation: tuple[float, float], angle: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return all corners' columns and rows, (4, polygons) each, in pixels.
+        """Returns all corners' columns and rows, (4, polygons) each, in pixels.
 
         The order of the operations, and pygame's own cosine and sine, are Gymnasium's: the results
         are equal to the last bit, so they round to the same pixels.
@@ -190,7 +190,7 @@ class CarRacing(car_racing.CarRacing):
 
 
 def _visible(columns: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the indices of the polygons whose bounding box touches the visible part."""
+    """Returns the indices of the polygons whose bounding box touches the visible part."""
     touches = (columns.max(0) >= -MARGIN) & (columns.min(0) <= WINDOW_W + MARGIN)
     # The picture is still upside down, so the status bar will hide its first rows.
     touches &= (rows.max(0) >= BAR_H - MARGIN) & (rows.min(0) <= WINDOW_H + MARGIN)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
 from world_models.data.store import EpisodeStore
-from world_models.models.mdn import heat, sample
-from world_models.models.mdnrnn import MDNRNN, State
-from world_models.models.vae import VAE, sample_latent, to_frames
-from world_models.task import Task
+from world_models.rnn.mixture import heat, sample
+from world_models.rnn.model import MDNRNN, State
+from world_models.tasks.base import Task
+from world_models.vae.model import VAE, sample_latent, to_frames
+from world_models.worlds.base import Moment, Outcome, World
+from world_models.worlds.config import DreamConfig, Ends
 from world_models.worlds.noise import normal, uniform
-from world_models.worlds.world import Outcome, World
 
 
 class DreamWorld(World):
@@ -31,28 +33,33 @@ class DreamWorld(World):
         self,
         task: Task,
         rnn: MDNRNN,
+        dreamer: MDNRNN,
         starts: Tensor,
         count: int,
         temperature: float,
         cell: bool,
         vae: VAE | None = None,
         autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
-        done_weight: float | None = None,
+        ends: Ends = "likely",
     ) -> None:
         """Opens a dream.
 
         Args:
+            rnn: the agent's M, whose state C sees.
+            dreamer: the M that dreams, with a state of its own; in the paper the agent's M, whose
+                state is then computed once.
             starts: mu and log sigma^2 of first frames, (S, 2, z).
             temperature: tau > 0; 1 draws from the mixture as it was learned.
             vae: draws the frames of `render`; without it there are none.
             autoreset_mode: Gymnasium's; what happens to lanes that have finished.
-            done_weight: how much more than others M's training weighed steps that end an episode.
-                With it, an episode ends by the chance that the done head gives, corrected for that
-                weight, which multiplies its odds; None: as soon as its logit is over 0.
+            ends: `likely`: an episode ends as soon as the done head's logit is over 0; `drawn`: by
+                the chance that the done head gives, corrected for the weight that its training
+                gave to ends, which multiplies its odds.
         """
         super().__init__(task, rnn, count, cell)
         self.starts, self.temperature, self.vae = starts.to(self.device), temperature, vae
-        self.done_weight = done_weight
+        self.dreamer, self.ends = dreamer, ends
+        self._dreaming = dreamer.initial_state(count)
         self.unbroken = self.device.type != "cpu"
         self.render_mode = None if vae is None else "rgb_array"
         self.autoreset_mode = autoreset_mode
@@ -101,35 +108,79 @@ class DreamWorld(World):
         mu, logvar = self.starts[which].unbind(1)
         return sample_latent(mu, logvar, self.noise.normal(lanes, mu.shape[1]))
 
-    def _outcome(self, lanes: Tensor, actions: Tensor, state: State, steps: Tensor) -> Outcome:
-        prediction = self.rnn.predict(state.hidden)
+    def _outcome(self, lanes: Tensor, actions: Tensor, before: Moment, state: State) -> Outcome:
+        dreaming = state if self.dreamer is self.rnn else self._dream_on(lanes, actions, before)
+        prediction = self.dreamer.predict(dreaming.hidden)
         mixture = heat(prediction.mixture, self.temperature)
-        size = self.rnn.sizes.latent_size
+        size = self.dreamer.sizes.latent_size
         words = self.noise.words(lanes, 2 * size)
         latent = sample(mixture, uniform(words[:, :size]), normal(words[:, size:]))
         ones = torch.ones(len(lanes), device=self.device)
         reward = ones if prediction.reward is None else prediction.reward
         done = self._ends(lanes, prediction.done_logit)
-        return Outcome(latent, reward, done, steps >= self.task.time_limit)
+        return Outcome(latent, reward, done, before.steps + 1 >= self.task.time_limit)
+
+    def _dream_on(self, lanes: Tensor, actions: Tensor, before: Moment) -> State:
+        """Moves the state of a dreamer that is not the agent's memory; an episode's start zeroes
+        it."""
+        every = len(lanes) == self.num_envs
+        state = self._dreaming if every else State(*(part[lanes] for part in self._dreaming))
+        fed = self.task.to_model(actions)
+        moved = self.dreamer.step(before.latent, fed, before.steps == 0, state)
+        for part, new in zip(self._dreaming, moved, strict=True):
+            part.copy_(new) if every else part.index_copy_(0, lanes, new)
+        return moved
 
     def _ends(self, lanes: Tensor, logit: Tensor | None) -> Tensor:
         if logit is None:
             return torch.zeros(len(lanes), dtype=torch.bool, device=self.device)
-        if self.done_weight is None:
+        if self.ends == "likely":
             return logit > 0
-        chance = (logit - math.log(self.done_weight)).sigmoid()
+        chance = (logit - math.log(self.dreamer.sizes.done_weight)).sigmoid()
         return self.noise.uniform(lanes, 1).flatten() < chance
 
     @torch.inference_mode()
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """What each lane dreams, drawn by V: frames (64, 64, 3) of bytes."""
+        """Returns what each lane dreams, drawn by V: frames (64, 64, 3) of bytes."""
         if self.vae is None:
             return None
         return tuple(to_frames(self.vae.decode(self._now.latent)).numpy(force=True))
 
 
+@dataclass(frozen=True)
+class DreamFactory:
+    """Opens dreams, in whichever process it is sent to."""
+
+    task: Task
+    rnn: MDNRNN
+    """The agent's M, whose state C sees."""
+    dreamer: MDNRNN
+    """The M that dreams."""
+    starts: Tensor
+    """mu and log sigma^2 of first frames, (S, 2, z)."""
+    config: DreamConfig
+    cell: bool
+    """C sees the cell state too."""
+    vae: VAE | None = None
+    """Draws what is dreamed."""
+
+    def __call__(self, lanes: int) -> DreamWorld:
+        """Opens a dream of so many lanes."""
+        return DreamWorld(
+            self.task,
+            self.rnn,
+            self.dreamer,
+            self.starts,
+            lanes,
+            self.config.temperature,
+            self.cell,
+            self.vae,
+            ends=self.config.ends,
+        )
+
+
 def first_latents(latents: EpisodeStore, count: int) -> Tensor:
-    """Where dreams begin: mu and log sigma^2 of first frames, at most `count` of them (S, 2, z).
+    """Reads where dreams begin: mu and log sigma^2 of at most `count` first frames (S, 2, z).
 
     They are of episodes that are spread over the data set, and so over its rounds.
     """

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from world_models.task import FRAME_SIZE
+from world_models.tasks.base import FRAME_SIZE
 
 
-def to_frames(raw: np.ndarray, crop: tuple[slice, slice]) -> np.ndarray:
-    """Crop and resize a batch of raw frames.
+def resize(raw: np.ndarray, crop: tuple[slice, slice]) -> np.ndarray:
+    """Crops and resizes a batch of raw frames.
 
     `raw` is (N, height, width, 3) uint8 and `crop` its rows and columns to keep; returns
     (N, 64, 64, 3) uint8. Each output pixel is the weighted mean of the whole area it covers

@@ -32,27 +32,27 @@ class LaneNoise:
         self.drawn[lanes] = 0
 
     def uniform(self, lanes: Tensor, size: int) -> Tensor:
-        """The next `size` numbers of each lane, uniform in (0, 1): (lanes, size) float32."""
+        """Draws `size` numbers a lane, uniform in (0, 1): (lanes, size) float32."""
         return uniform(self.words(lanes, size))
 
     def normal(self, lanes: Tensor, size: int) -> Tensor:
-        """The next `size` numbers of each lane, standard normal: (lanes, size) float32."""
+        """Draws `size` numbers a lane, standard normal: (lanes, size) float32."""
         return normal(self.words(lanes, size))
 
     def words(self, lanes: Tensor, size: int) -> Tensor:
-        """The next `size` words of each lane, 64 random bits each: (lanes, size) int64."""
+        """Draws `size` words a lane, 64 random bits each: (lanes, size) int64."""
         words = self.drawn[lanes, None] + torch.arange(size, device=self._keys.device)
         self.drawn[lanes] += size
         return _mix(words.mul_(_INCREMENT).add_(self._keys[lanes, None]))
 
 
 def uniform(words: Tensor) -> Tensor:
-    """A number in (0, 1) out of each word, float32."""
+    """Makes a number in (0, 1) out of each word, float32."""
     return _unit(words, 64 - _BITS)
 
 
 def normal(words: Tensor) -> Tensor:
-    """A standard normal number out of each word (Box-Muller), float32."""
+    """Makes a standard normal number out of each word (Box-Muller), float32."""
     radius = _unit(words, 64 - _BITS).log_().mul_(-2).sqrt_()
     return _unit(words, 64 - 2 * _BITS).mul_(2 * math.pi).cos_().mul_(radius)
 

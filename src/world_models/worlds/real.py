@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from world_models.models.mdn import negative_log_likelihood
-from world_models.models.mdnrnn import MDNRNN, State
-from world_models.models.vae import VAE, sample_latent, to_images
-from world_models.task import FRAME_SIZE, Task
-from world_models.worlds.pixels import Lanes
-from world_models.worlds.world import Outcome, World
+from world_models.rnn.mixture import negative_log_likelihood
+from world_models.rnn.model import MDNRNN, State
+from world_models.tasks.base import FRAME_SIZE, Task
+from world_models.vae.model import VAE, sample_latent, to_images
+from world_models.worlds.base import Moment, Outcome, World
+from world_models.worlds.games import Lanes
 
 
 class RealWorld(World):
@@ -64,7 +64,8 @@ class RealWorld(World):
         self._last_reward[:] = 0
         return self._encode(lanes, shown)
 
-    def _outcome(self, lanes: Tensor, actions: Tensor, state: State, steps: Tensor) -> Outcome:
+    def _outcome(self, lanes: Tensor, actions: Tensor, before: Moment, state: State) -> Outcome:
+        steps = before.steps + 1
         index = lanes.numpy(force=True)
         frames, *results = self.lanes.step(index, actions.numpy(force=True))
         self.frames[index] = frames
@@ -86,7 +87,7 @@ class RealWorld(World):
         return sample_latent(mu, logvar, self.noise.normal(lanes, mu.shape[1]))
 
     def render(self) -> tuple[np.ndarray, ...]:
-        """The games' frames (64, 64, 3) of bytes, as V sees them."""
+        """Returns the games' frames (64, 64, 3) of bytes, as V sees them."""
         return tuple(self.frames.copy())
 
     def close_extras(self, **kwargs: Any) -> None:

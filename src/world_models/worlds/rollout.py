@@ -9,19 +9,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from world_models.config import Simulator
-from world_models.task import Task
-from world_models.worlds.pixels import open_lanes
-from world_models.worlds.world import World
+from world_models.tasks.base import Simulator, Task
+from world_models.worlds.base import World
+from world_models.worlds.games import Lanes, open_lanes
 
-Policy = Callable[[Tensor], Tensor]
+FeaturePolicy = Callable[[Tensor], Tensor]
 """Features (lanes, F) to actions (lanes, a) in [-1, 1], on the world's device."""
+Act = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Lanes (k,) and their frames (k, 64, 64, 3) to actions (k, a) float32 in [-1, 1]."""
 STRIDE = 16
 """Steps between two looks at whether anybody still plays, where a look waits for the device."""
 
 
 class Played(NamedTuple):
-    """What came of one episode a lane."""
+    """Returns and lengths of one episode a lane."""
 
     returns: np.ndarray
     """Sums of rewards (lanes,)."""
@@ -32,7 +33,7 @@ class Played(NamedTuple):
 @torch.inference_mode()
 def play(
     world: World,
-    policy: Policy,
+    policy: FeaturePolicy,
     seeds: Sequence[int],
     repeatable: bool = False,
 ) -> Played:
@@ -59,12 +60,12 @@ def play(
 
 
 def joined(played: Sequence[Played]) -> Played:
-    """The episodes of several, one after the other."""
+    """Joins the episodes of several, one after the other."""
     return Played(*(np.concatenate(figure) for figure in zip(*played, strict=True)))
 
 
 def captured(step: Callable[[], object]) -> Callable[[], None]:
-    """A step as a CUDA graph: the GPU repeats it without Python, and without a launch for each op.
+    """Makes a CUDA graph of a step: the GPU repeats it without Python, or a launch for each op.
 
     Takes a few steps on the way, as the capture needs libraries that are warm.
     """
@@ -85,23 +86,28 @@ def _replay(graph: torch.cuda.CUDAGraph, _kept: Callable[[], object]) -> None:
     graph.replay()
 
 
+def play_games(lanes: Lanes, act: Act, seeds: Sequence[int]) -> Played:
+    """Plays one episode a seed in games by themselves, which rest once they have ended."""
+    returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
+    playing, frames = np.arange(len(seeds)), lanes.reset(seeds)
+    while len(playing):
+        frames, rewards, terminated, truncated = lanes.step(playing, act(playing, frames))
+        returns[playing] += rewards
+        lengths[playing] += 1
+        goes_on = ~(terminated | truncated)
+        playing, frames = playing[goes_on], frames[goes_on]
+    return Played(returns, lengths)
+
+
 def play_blind(
     task: Task,
     simulator: Simulator,
     act: Callable[[np.ndarray], np.ndarray],
     seeds: Sequence[int],
 ) -> Played:
-    """One episode a seed in the game, side by side in as many lanes.
+    """Plays one episode a seed in the game, side by side in as many lanes.
 
     `act` takes lanes (k,) to actions (k, a) and sees nothing, so nothing needs to be drawn.
     """
-    returns, lengths = np.zeros(len(seeds)), np.zeros(len(seeds), np.int64)
-    playing = np.arange(len(seeds))
     with closing(open_lanes(task.undrawn(), len(seeds), simulator)) as lanes:
-        lanes.reset(seeds)
-        while len(playing):
-            _, rewards, terminated, truncated = lanes.step(playing, act(playing))
-            returns[playing] += rewards
-            lengths[playing] += 1
-            playing = playing[~(terminated | truncated)]
-    return Played(returns, lengths)
+        return play_games(lanes, lambda playing, _: act(playing), seeds)

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from world_models.worlds.world import World
+from world_models.worlds.base import World
 
 
 class SingleWorld(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -37,7 +37,7 @@ class SingleWorld(gymnasium.Env[np.ndarray, np.ndarray]):
         return features[0], float(rewards[0]), bool(terminated[0]), bool(truncated[0]), info
 
     def render(self) -> np.ndarray | None:
-        """What the lane shows: a frame (64, 64, 3) of bytes, if the world draws any."""
+        """Returns what the lane shows: a frame (64, 64, 3) of bytes, if the world draws any."""
         frames = self.world.render()
         return None if frames is None else frames[0]
 

@@ -1,0 +1,258 @@
+"""What every stage has: its task, parameters, files and MLflow run, and its one-line errors."""
+
+import argparse
+import csv
+import errno
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipelines.dvc.lineage import Lineage, lineage, outputs, run_cache, runner
+from pipelines.dvc.resume import BY_HAND, held_state, run_name
+from pipelines.dvc.verify import verify_inputs
+from world_models.collecting.config import CollectConfig
+from world_models.controller.config import ControllerConfig
+from world_models.data.store import EpisodeStore
+from world_models.evaluation.config import EvaluateConfig, FidelityConfig
+from world_models.layout import RoundFiles, SweepFiles, explain
+from world_models.params import NOTHING, SECTIONS, Params, round_names
+from world_models.rnn.config import RNNConfig
+from world_models.runtime.errors import ConfigError, StoreError, WorldModelsError
+from world_models.runtime.files import atomic_write
+from world_models.runtime.lifetime import die_with, leave_nothing_behind
+from world_models.runtime.memory import keep_freed_memory
+from world_models.runtime.precision import prefers_bfloat16
+from world_models.tasks import get_task
+from world_models.tasks.base import Task
+from world_models.tracking.client import default_uri
+from world_models.tracking.run import StageRun, stage_run
+from world_models.vae.config import EncodeConfig, VAEConfig
+from world_models.worlds.config import DreamConfig
+
+PARAMS = Path("params.yaml")
+EXPERIMENT = "world-models"
+UNKNOWN = Lineage("", {}, {})
+"""Where a stage comes from that DVC doesn't run."""
+USER_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+"""Faults of the disk that a user can fix."""
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """The sections of params.yaml as a stage's round has them."""
+
+    collect: CollectConfig
+    vae: VAEConfig
+    encode: EncodeConfig
+    rnn: RNNConfig
+    dream: DreamConfig
+    fidelity: FidelityConfig
+    controller: ControllerConfig
+    evaluate: EvaluateConfig
+
+
+@dataclass(frozen=True)
+class Context:
+    """One stage at work on a round of a task. Paths are relative to the folder DVC runs it in."""
+
+    name: str
+    """The stage's name."""
+    task: Task
+    params: Params
+    """The parameters of the round."""
+    files: RoundFiles
+    """Where the round's files lie."""
+    tracking: StageRun
+    state: Path
+    """The folder of what it has done, which it goes on from after a kill; not DVC's, nor git's."""
+    shard: int | None = None
+    """Make this shard of the data set again, and nothing else."""
+    variant: str = ""
+    """Which of a sweep's variants the stage is for, as dvc.yaml names it: a temperature."""
+
+    @cached_property
+    def config(self) -> StageConfig:
+        """The parameters in force, a typed value a section."""
+        return StageConfig(**{name: self.params.section(kind) for name, kind in SECTIONS.items()})  # type: ignore[arg-type]
+
+    @cached_property
+    def before(self) -> "Context":
+        """The same stage of the round that this one goes on from: its files are there.
+
+        Raises ConfigError where this is a task's first round.
+        """
+        if self.params.after is None:
+            raise ConfigError(f"{self.params.round} is a first round: it goes on from nothing")
+        return self.of(self.params.after)
+
+    def of(self, round_: str) -> "Context":
+        """Returns the same stage of another round."""
+        return replace(self, params=self.params.of(round_), files=RoundFiles(round_))
+
+    def for_sweep(self, sweep: str, changes: Mapping[str, Mapping[str, object]]) -> "Context":
+        """Returns this stage for another C: parameters changed, by section, and its own files.
+
+        `sweep` is its part of their paths, e.g. `temperature/1.15`.
+        """
+        files = SweepFiles(self.params.round, sweep)
+        return replace(self, params=self.params.changed(changes), files=files)
+
+    def open_latents(self, size: int) -> EpisodeStore:
+        """Opens the data set through V; raises StoreError where its z has another size than V's."""
+        store = EpisodeStore(self.files.latents)
+        found = store.read_frames(store.episodes()[0], "mu", 0, 1).shape[1]
+        if found != size:
+            raise StoreError(
+                self.files.latents, f"holds latents of {found}, V makes them of {size}"
+            )
+        return store
+
+    def log_sections(self, *names: str) -> None:
+        """Logs the parameters of these sections to the run, under the sections' names."""
+        for name in names:
+            self.tracking.log_params({name: getattr(self.config, name).model_dump()})
+
+    def report_progress(self, done: int, total: int, unit: str) -> None:
+        """Says how much of the work was done before, if any was."""
+        if done:
+            print(f"{self.name}: going on after {done} of {total} {unit}", file=sys.stderr)
+
+    def write_metrics(self, name: str, metrics: Mapping[str, Any]) -> None:
+        """Writes a JSON report, and adds it to the run's artifacts."""
+        self.write_text(name, json.dumps(metrics, indent=2) + "\n")
+
+    def write_table(self, name: str, rows: Sequence[Mapping[str, object]]) -> None:
+        """Writes a CSV report with a column for each key of the rows."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self.write_text(name, text.getvalue())
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a report as it is, and adds it to the run's artifacts."""
+        with atomic_write(self.files.report(name)) as aside:
+            aside.write_text(text)
+        self.tracking.log_artifact(self.files.report(name))
+
+
+def main(
+    name: str,
+    work: Callable[[Context], None],
+    sections: Sequence[str] = (),
+    *,
+    shards: bool = False,
+    variant: str | None = None,
+) -> None:
+    """Runs a stage for the round named on the command line.
+
+    What a user can fix ends it with one line on stderr and exit code 1; Ctrl-C with 130.
+
+    Args:
+        work: what the stage does.
+        sections: those of params.yaml that it is run with, which are logged.
+        shards: the stage can make a single shard again.
+        variant: what the second argument is called, of a stage that is run for several.
+    """
+    parser = argparse.ArgumentParser(description=f"Stage {name} of the pipeline.")
+    parser.add_argument("round", help="one of the rounds in params.yaml, e.g. carracing")
+    if variant is not None:
+        parser.add_argument("variant", metavar=variant)
+    if shards:
+        parser.add_argument("--shard", type=int, metavar="N", help="make just this shard again")
+    arguments = parser.parse_args()
+    # Ended politely, a stage closes its games and takes away what is half-written.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    leave_nothing_behind()
+    keep_freed_memory()
+    try:
+        of = arguments.round, getattr(arguments, "shard", None), getattr(arguments, "variant", "")
+        _run(name, *of, sections, work)
+    except (WorldModelsError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in USER_FAULTS:
+            raise
+        sys.exit(f"{name}: {explain(error, round_names(PARAMS))}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run(
+    name: str,
+    round_: str,
+    shard: int | None,
+    variant: str,
+    sections: Sequence[str],
+    work: Callable[[Context], None],
+) -> None:
+    params = Params(PARAMS, round_)
+    task = get_task(params.task)
+    root = project_root()
+    dvc_stage = os.environ.get("DVC_STAGE")
+    if dvc_stage:
+        _die_with_dvc(dvc_stage)
+        verify_inputs(dvc_stage)
+    origin = lineage(dvc_stage) if dvc_stage else UNKNOWN
+    taken = run_cache() if dvc_stage else None
+    at = "-".join(filter(None, [round_, variant]))
+    with (
+        held_state(root / ".state", f"{name}@{at}", origin.key or BY_HAND, taken) as state,
+        stage_run(
+            uri=os.environ.get("MLFLOW_TRACKING_URI") or default_uri(root),
+            artifact_root=root / "mlartifacts",
+            experiment=EXPERIMENT,
+            stage=name,
+            task=params.task,
+            scale=params.scale,
+            revision=_revision(),
+            tags=_tags(origin) | {"start": run_name(state), "round": round_},
+            id_file=state / "run-id",
+        ) as run,
+    ):
+        context = Context(name, task, params, RoundFiles(round_), run, state, shard, variant)
+        run.log_params({"seed": params.seed})
+        context.log_sections(*sections)
+        for path, md5 in origin.inputs.items():
+            if path.startswith("data/") and path != f"data/{NOTHING}":
+                run.log_dataset(path, md5)
+        work(context)
+        if dvc_stage:
+            run.set_tags({f"output.{path}": md5 for path, md5 in outputs(dvc_stage).items()})
+
+
+def _die_with_dvc(stage: str) -> None:
+    """A stage that outlived its dvc would write its outputs beside, or over, those of the next."""
+    dvc = runner(stage)
+    if dvc is None:
+        raise WorldModelsError("DVC_STAGE is set, but no dvc runs this stage (any more)")
+    die_with(dvc)
+
+
+def project_root() -> Path:
+    """Returns the project's own folder, also where DVC runs an experiment in a copy of it."""
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def _tags(origin: Lineage) -> dict[str, str]:
+    """What a run's results come from; of a stage that is run by hand DVC knows nothing."""
+    of_dvc = {
+        "dvc.stage": os.environ.get("DVC_STAGE"),
+        "dvc.stage_key": origin.key,
+        "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
+    }
+    inputs = {f"input.{path}": md5 for path, md5 in origin.inputs.items()}
+    auto = {"precision.auto": "bfloat16" if prefers_bfloat16() else "float32"}
+    return {key: value for key, value in of_dvc.items() if value} | inputs | auto
+
+
+def _revision() -> str:
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -1,0 +1,218 @@
+"""What differs between two versions of a Python file, and whether what differs has run.
+
+Comments, docstrings and what is written for type checkers alone make no difference. A statement
+differs if it says something else, is new, is gone, or stands in another statement; one that has
+others inside it is compared without them.
+"""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+Block: TypeAlias = "list[ast.AST]"
+"""Statements one after another, the handlers of a `try`, or the cases of a `match`."""
+
+INSIDE = ("body", "handlers", "orelse", "finalbody", "cases")
+"""Where a node keeps its blocks."""
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+CLAUSES = (*FUNCTIONS, ast.ExceptHandler, ast.match_case)
+"""That one of these runs shows in its body."""
+NOTES = """import os
+
+FILE = __file__.removesuffix(".py") + ".txt"
+seen = set()
+
+
+def has_run(line):
+    if line not in seen:
+        seen.add(line)
+        with open(FILE, "a") as notes:  # one short write: processes don't cut each other's lines
+            notes.write(f"{line}\\n")
+"""
+"""A module that writes down which of the marked lines have run, in whatever process."""
+MODULE = "lines_that_ran"
+
+
+@dataclass(eq=False)
+class Edit:
+    """A statement of one version that the other has not."""
+
+    line: int
+    block: Block
+    """Where it shows that the statement runs."""
+    before: ast.AST | None
+    """Of that block; None where there is nothing that could run, or it makes no difference."""
+    fixed: dict[str, str] = field(default_factory=dict)
+    """What it gives a value once and for all: constants, fields and arguments with defaults."""
+
+
+class Edits(NamedTuple):
+    """What differs between two versions of a file."""
+
+    old: list[Edit]
+    new: list[Edit]
+
+    def __bool__(self) -> bool:
+        return bool(self.old or self.new)
+
+    @property
+    def revalued(self) -> list[int]:
+        """Lines of what has one fixed value in the old version, and another in the new one.
+
+        Such a line runs whoever uses the value, so that it has run shows nothing.
+        """
+        before = {name: value for edit in self.old for name, value in edit.fixed.items()}
+        return [
+            edit.line
+            for edit in self.new
+            if any(before.get(name, value) != value for name, value in edit.fixed.items())
+        ]
+
+
+def differences(old: ast.Module, new: ast.Module) -> Edits:
+    """Returns what differs between two versions of a file."""
+    edits = Edits([], [])
+    _compare(old, new, "body", "", edits)
+    return edits
+
+
+def mark(tree: ast.Module, edits: list[Edit], name: str) -> str:
+    """Returns the file's text with a note before each edit, `NAME:LINE`, that it has run."""
+    for edit in edits:
+        if edit.before is not None:
+            at, note = edit.block.index(edit.before), f"{name}:{edit.line}"
+            edit.block[at:at] = ast.parse(f"__has_run__({note!r})").body
+    first = next((at for at, node in enumerate(tree.body) if not _opens(node)), len(tree.body))
+    tree.body[first:first] = ast.parse(f"from {MODULE} import has_run as __has_run__").body
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def marked(edits: list[Edit], name: str) -> list[str]:
+    """Returns the notes that there are where all of the edits have run."""
+    return [f"{name}:{edit.line}" for edit in edits if edit.before is not None]
+
+
+def prepare_notes(source: Path) -> None:
+    """Puts what writes the notes into a folder that Python imports from."""
+    (source / f"{MODULE}.py").write_text(NOTES)
+
+
+def notes(source: Path) -> set[str]:
+    """Returns the notes of all that has run."""
+    path = source / f"{MODULE}.txt"
+    return set(path.read_text().splitlines()) if path.exists() else set()
+
+
+def _compare(
+    old: ast.AST | None, new: ast.AST | None, inside: str, scope: str | None, edits: Edits
+) -> None:
+    """Compares a block of two nodes; where one of them is missing, all of the other's differs."""
+    one, other = _block(old, inside), _block(new, inside)
+    olds, news = _live(one), _live(other)
+    pairs = SequenceMatcher(None, [*map(_header, olds)], [*map(_header, news)], autojunk=False)
+    for same, i, k, j, n in pairs.get_opcodes():
+        for a, b in _paired(olds[i:k], news[j:n]):
+            if same != "equal":
+                needs_run = not (a and b and _need_no_run(a, b))
+                edits.old.extend(_edit(a, one, scope, needs_run))
+                edits.new.extend(_edit(b, other, scope, needs_run))
+            for part in INSIDE:
+                _compare(a, b, part, _scope_in(a or b, scope), edits)
+
+
+def _paired(
+    olds: list[ast.AST], news: list[ast.AST]
+) -> Iterator[tuple[ast.AST | None, ast.AST | None]]:
+    """Pairs of nodes of a kind, in turn, and those that are left over."""
+    left = list(news)
+    for old in olds:
+        new = next((node for node in left if type(node) is type(old)), None)
+        if new is not None:
+            left.remove(new)
+        yield old, new
+    for new in left:
+        yield None, new
+
+
+def _edit(node: ast.AST | None, block: Block, scope: str | None, needs_run: bool) -> list[Edit]:
+    if node is None:
+        return []
+    before: ast.AST | None = None if _opens(node) else node
+    if isinstance(node, CLAUSES):
+        block = _block(node, "body")
+        before = next(iter(_live(block)), None)
+    line = (node.pattern if isinstance(node, ast.match_case) else node).lineno  # type: ignore[attr-defined]
+    return [Edit(line, block, before if needs_run else None, _fixed(node, scope))]
+
+
+def _fixed(node: ast.AST, scope: str | None) -> dict[str, str]:
+    """What a statement outside functions gives a value."""
+    if scope is None:
+        return {}
+    if isinstance(node, FUNCTIONS):
+        names = node.args
+        by_place = [*names.posonlyargs, *names.args]
+        defaults = [
+            *zip(by_place[len(by_place) - len(names.defaults) :], names.defaults, strict=True),
+            *zip(names.kwonlyargs, names.kw_defaults, strict=True),
+        ]
+        return {f"{scope}{node.name}({arg.arg})": ast.dump(to) for arg, to in defaults if to}
+    targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+    return {f"{scope}{ast.unparse(target)}": _header(node) for target in targets if target}
+
+
+def _scope_in(node: ast.AST | None, scope: str | None) -> str | None:
+    """The names of the classes round a statement; None in a function, where nothing is fixed."""
+    if isinstance(node, ast.ClassDef) and scope is not None:
+        return f"{scope}{node.name}."
+    return None if isinstance(node, FUNCTIONS) else scope
+
+
+def _header(node: ast.AST) -> str:
+    """A node's syntax without the statements inside it."""
+    fields = {name: value for name, value in ast.iter_fields(node) if name not in INSIDE}
+    return ast.dump(type(node)(**fields, **{name: [] for name in INSIDE if name in node._fields}))
+
+
+def _need_no_run(old: ast.AST, new: ast.AST) -> bool:
+    """Whether these raise the same error with another text, or are one function typed otherwise."""
+    return isinstance(old, (ast.Raise, *FUNCTIONS)) and _essence(old) == _essence(new)
+
+
+def _essence(node: ast.AST) -> str:
+    """The header of a function without its types, or of a `raise` without its words."""
+    copy = ast.parse(ast.unparse(node)).body[0]
+    for part in ast.walk(copy):
+        if isinstance(node, ast.Raise) and isinstance(part, ast.Constant):
+            part.value = "" if isinstance(part.value, str) else part.value
+        elif isinstance(part, ast.arg):
+            part.annotation = None
+        elif isinstance(part, FUNCTIONS):
+            part.returns = None
+    return _header(copy)
+
+
+def _block(node: ast.AST | None, inside: str) -> Block:
+    return getattr(node, inside, [])
+
+
+def _live(block: Block) -> Block:
+    """Those that do something when they run."""
+    return [node for node in block if not _is_inert(node)]
+
+
+def _is_inert(node: ast.AST) -> bool:
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)  # a docstring, or an ellipsis
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) == "TYPE_CHECKING" and not node.orelse
+    return isinstance(node, ast.Pass)
+
+
+def _opens(node: ast.AST) -> bool:
+    """Whether a statement has to stand at the top of its file."""
+    future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+    return future or (isinstance(node, ast.Expr) and _is_inert(node))

@@ -1,0 +1,171 @@
+"""What a search for C has: V, M, the features that C sees, and the worlds that it is played in."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from pipelines.context import Context
+from world_models.controller.centring import feature_mean
+from world_models.controller.checkpoint import load_controllers
+from world_models.controller.config import BEFORE, ControllerConfig
+from world_models.controller.evaluator import ParallelEvaluator
+from world_models.controller.policy import Controllers, ControllerSizes
+from world_models.controller.search import Validation
+from world_models.rnn.checkpoint import load_rnn
+from world_models.rnn.inference import rnn_for_inference
+from world_models.rnn.model import MDNRNN
+from world_models.runtime.devices import best_device, cores
+from world_models.runtime.errors import ConfigError
+from world_models.runtime.precision import weights_dtype
+from world_models.runtime.processes import WorkerPool
+from world_models.tasks.base import Task
+from world_models.vae.checkpoint import load_vae
+from world_models.vae.inference import vae_for_inference
+from world_models.vae.model import VAE
+from world_models.worlds.base import World
+from world_models.worlds.config import DreamConfig
+from world_models.worlds.dream import DreamFactory, first_latents
+from world_models.worlds.features import feature_size
+from world_models.worlds.games import open_lanes
+from world_models.worlds.real import RealWorld
+
+GAMES = 128
+"""Games that a search has open at a time: each has memory of its own, some a process."""
+VALIDATED = 64
+"""Real episodes played at a time for validation."""
+
+
+@dataclass(frozen=True)
+class SearchContext:
+    """All that a search is made of, but for its worlds' processes."""
+
+    task: Task
+    config: ControllerConfig
+    vae: VAE
+    rnn: MDNRNN
+    sizes: ControllerSizes
+    centre: Tensor | None
+    """The mean of C's features over the data set, where the search has it for its origin."""
+    start: Controllers | None
+    """The controller that the search begins from, if not from zeros."""
+    dreams: DreamFactory
+
+    def open_pool(self) -> WorkerPool:
+        """Starts the processes that worlds are played in, one a core."""
+        return WorkerPool(cores(self.vae.device))
+
+    def evaluators(self, pool: WorkerPool) -> Callable[[int], ParallelEvaluator]:
+        """Opens the worlds that the generations play in, and returns which generation has which."""
+        config = self.config
+        generations = range(1, config.generations + 1)
+        lanes = config.population * config.episodes_at(config.generations)
+        game = partial(self.open_real_world, patience=config.patience, curiosity=config.curiosity)
+        worlds: dict[bool, tuple[Callable[[int], World], int]] = {
+            False: (self.dreams, lanes),
+            True: (game, min(lanes, GAMES)),
+        }
+        opened = {
+            real: ParallelEvaluator(*worlds[real], pool)
+            for real in {config.is_real(number) for number in generations}
+        }
+        return lambda number: opened[config.is_real(number)]
+
+    def validator(
+        self, pool: WorkerPool, seeds: Sequence[int]
+    ) -> Callable[[Controllers], Validation]:
+        """Returns what plays one controller on these seeds, in the game and in the dream."""
+        real = ParallelEvaluator(self.open_real_world, min(len(seeds), VALIDATED), pool)
+        dreamed = ParallelEvaluator(self.dreams, len(seeds), pool)
+
+        def validate(mean: Controllers) -> Validation:
+            return Validation(real.evaluate(mean, seeds), dreamed.evaluate(mean, seeds))
+
+        return validate
+
+    def open_real_world(self, lanes: int, patience: int = 0, curiosity: float = 0) -> RealWorld:
+        """Opens the game through V and M."""
+        networks = self.vae, self.rnn
+        return open_real_world(self.task, lanes, self.config, *networks, patience, curiosity)
+
+
+def open_real_world(
+    task: Task,
+    lanes: int,
+    config: ControllerConfig,
+    vae: VAE,
+    rnn: MDNRNN,
+    patience: int = 0,
+    curiosity: float = 0,
+) -> RealWorld:
+    """Opens the game through V and M; on the CPU one thread steps its lanes, since worlds share
+    the cores."""
+    threads = 1 if vae.device.type == "cpu" else None
+    with ExitStack() as opened:
+        games = opened.enter_context(closing(open_lanes(task, lanes, config.simulator, threads)))
+        world = RealWorld(task, games, vae, rnn, config.cell, config.sampled, patience, curiosity)
+        opened.pop_all()  # the world closes them
+    return world
+
+
+def open_search(context: Context) -> SearchContext:
+    """Reads V, M, the data set and the start of the search from a stage's files."""
+    config, files, task = context.config.controller, context.files, context.task
+    place = best_device(), weights_dtype(config.precision)
+    vae = vae_for_inference(load_vae(files.model("vae")), *place)
+    size = vae.sizes.latent_size
+    rnn = rnn_for_inference(load_rnn(files.model("rnn"), size, task.action_size), *place)
+    sizes = controller_sizes(config, context.config.dream, rnn, task)
+    latents = context.open_latents(size)
+    centre = None
+    if config.centred:
+        centre = feature_mean(latents, task, rnn, config.cell)[: sizes.feature_size]
+    # Where dreams begin is read once: opening hundreds of episodes takes many seconds.
+    starts = first_latents(latents, context.config.dream.starts)
+    dreams = DreamFactory(task, rnn, rnn, starts, context.config.dream, config.cell)
+    start = warm_start(context, rnn, sizes)
+    return SearchContext(task, config, vae, rnn, sizes, centre, start, dreams)
+
+
+def controller_sizes(
+    config: ControllerConfig, dream: DreamConfig, rnn: MDNRNN, task: Task
+) -> ControllerSizes:
+    """Returns what C is to be, on this M's features."""
+    alone = config.inputs == "latent"
+    return ControllerSizes(
+        rnn.sizes.latent_size if alone else feature_size(rnn.sizes, config.cell),
+        task.action_size,
+        config.bias,
+        config.cell,
+        config.sampled,
+        config.hidden_units,
+        dream.temperature,
+    )
+
+
+def warm_start(context: Context, rnn: MDNRNN, sizes: ControllerSizes) -> Controllers | None:
+    """Reads the controller that evolution begins from, if there is to be one.
+
+    Raises ConfigError where there is no such file or its C is not of these sizes, CheckpointError
+    where it is damaged or not of this M.
+    """
+    named = context.config.controller.warm_start
+    if named is None:
+        return None
+    file = context.before.files.model("controller") if named == BEFORE else Path(named)
+    if not file.is_file():
+        raise ConfigError(
+            f"warm_start: {file}: no such file (DVC takes away what a stage writes "
+            "before it runs: name a copy)"
+        )
+    found = load_controllers(file, rnn)
+    # It goes on at this search's temperature, whatever its own was.
+    found = Controllers(found.sizes.at_temperature(sizes.temperature), found.parameters)
+    if len(found) != 1 or found.sizes != sizes:
+        raise ConfigError(
+            f"warm_start: {file}: {len(found)} of {found.sizes}; this search is for 1 of {sizes}"
+        )
+    return found

@@ -1,0 +1,30 @@
+"""Stage sweep_temperature: C evolved in dreams of one temperature, and scored there and in the
+game."""
+
+from pipelines import controller, evaluate
+from pipelines.context import Context, main
+from world_models.runtime.errors import ConfigError
+
+
+def run(context: Context) -> None:
+    """Does what controller and evaluate do, in the dream even where the task does not."""
+    changes: dict[str, dict[str, object]] = {
+        "dream": {"temperature": temperature(context.variant)},
+        "controller": {"train_in": "dream"},
+    }
+    variant = context.for_sweep(f"temperature/{context.variant}", changes)
+    variant.log_sections("controller", "dream", "evaluate")
+    controller.run(variant)
+    evaluate.score(variant, *evaluate.open_agent(variant), ("real", "dream"))
+
+
+def temperature(text: str) -> float:
+    """Reads a temperature; raises ConfigError for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{text}: no temperature") from None
+
+
+if __name__ == "__main__":
+    main("sweep_temperature", run, variant="temperature")

@@ -1,0 +1,1 @@
+"""C, the controller: its parameters, the policy, CMA-ES, and the search that evolves it."""

@@ -1,0 +1,96 @@
+"""Controllers x seeds to returns, in any world."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from world_models.controller.policy import Controllers, ControllerSizes
+from world_models.runtime.processes import WorkerPool
+from world_models.worlds.base import World
+from world_models.worlds.rollout import Played, joined, play
+
+
+def evaluate(world: World, controllers: Controllers, seeds: Sequence[int]) -> Played:
+    """Plays every controller on every seed, all at once, one episode a lane.
+
+    Controllers share the seeds, so that luck with a track or a dream does not decide between
+    them. Returns and lengths are (P, S). Raises ValueError for a world of fewer lanes.
+    """
+    every = np.arange(len(controllers) * len(seeds))
+    return _in_rows(_play_pairs(world, controllers, seeds, every), len(controllers))
+
+
+class ParallelEvaluator:
+    """Worlds side by side, one a process, in which controllers are scored.
+
+    In one world the lanes wait for each other at every step, and a network's threads at every
+    layer; worlds in threads of one process wait for Python's lock, some hundred times a step.
+    """
+
+    def __init__(self, open_world: Callable[[int], World], lanes: int, pool: WorkerPool) -> None:
+        """Has each worker open a world when it first plays; they have so many lanes together.
+
+        They are closed with the pool.
+        """
+        self.lanes = -(-lanes // pool.workers)
+        self._pool = pool
+        self._play = pool.open(partial(EvaluationWorker, open_world, self.lanes))
+
+    def evaluate(self, controllers: Controllers, seeds: Sequence[int]) -> Played:
+        """Does what the function `evaluate` does; episodes that have no lane wait for one."""
+        total, workers = len(controllers) * len(seeds), self._pool.workers
+        rounds = -(-total // (self.lanes * workers))
+        parameters = controllers.parameters.numpy(force=True)
+        batches = [
+            Batch(controllers.sizes, parameters, seeds, pairs)
+            for pairs in np.array_split(np.arange(total), min(rounds * workers, total))
+        ]
+        played = dict(self._pool.run(self._play, batches))
+        return _in_rows(joined([played[i] for i in range(len(batches))]), len(controllers))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some of the pairs of a controller and a seed, which one world plays at a time."""
+
+    sizes: ControllerSizes
+    parameters: np.ndarray
+    """The parameters of all controllers (P, parameter_count)."""
+    seeds: Sequence[int]
+    """All of them (S,)."""
+    pairs: np.ndarray
+    """Pair p is controller p // S on seed p % S."""
+
+
+class EvaluationWorker:
+    """Plays batches in a world of its own, in whichever process it is opened."""
+
+    def __init__(self, open_world: Callable[[int], World], lanes: int) -> None:
+        self._world = open_world(lanes)
+
+    def __call__(self, batch: Batch) -> Played:
+        """Plays the pairs, one a lane: an episode of each."""
+        controllers = Controllers(batch.sizes, torch.from_numpy(batch.parameters))
+        return _play_pairs(self._world, controllers, batch.seeds, batch.pairs)
+
+    def close(self) -> None:
+        """Closes the world."""
+        self._world.close()
+
+
+def _play_pairs(
+    world: World, controllers: Controllers, seeds: Sequence[int], pairs: np.ndarray
+) -> Played:
+    if len(pairs) > world.num_envs:
+        raise ValueError(f"{len(pairs)} episodes for {world.num_envs} lanes")
+    which, seed = np.divmod(pairs, len(seeds))
+    of_lanes = np.pad(which, (0, world.num_envs - len(which)))
+    acting = controllers.at(torch.from_numpy(of_lanes)).to(world.device)
+    return play(world, acting.act, [seeds[at] for at in seed], repeatable=True)
+
+
+def _in_rows(played: Played, rows: int) -> Played:
+    return Played(*(figure.reshape(rows, -1) for figure in played))

@@ -1,0 +1,1 @@
+"""The final scores, their statistics, the fidelity of dreams, and the gate."""

@@ -1,0 +1,32 @@
+"""What some returns say: mean, deviation, and where the mean may lie."""
+
+import numpy as np
+from scipy.stats import bootstrap
+
+RESAMPLES = 10_000
+
+
+def summary(returns: np.ndarray) -> dict[str, float | int | list[float]]:
+    """Returns mean, deviation, 95% interval of the mean and number of returns (episodes,)."""
+    return {
+        "mean": round(float(returns.mean()), 2),
+        "std": round(float(returns.std(ddof=1)), 2),
+        "ci95": [round(bound, 2) for bound in bootstrap_interval(returns)],
+        "episodes": len(returns),
+    }
+
+
+def bootstrap_interval(returns: np.ndarray, confidence: float = 0.95) -> tuple[float, float]:
+    """Returns the percentile bootstrap interval of the mean of returns (episodes,).
+
+    It is the same at each call. (scipy's default, BCa, gives NaN where all returns are equal.)
+    """
+    found = bootstrap(
+        (returns,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        confidence_level=confidence,
+        method="percentile",
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return float(found.low), float(found.high)

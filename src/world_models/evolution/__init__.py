@@ -1,1 +1,0 @@
-"""Evolving C: the strategy, the fitness of controllers in a world, and the search."""

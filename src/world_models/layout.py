@@ -1,0 +1,118 @@
+"""Where a round's files lie, and which stage of dvc.yaml makes each of them.
+
+All paths are relative to the project's folder.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from world_models.runtime.errors import FileError
+from world_models.tasks import task_names
+
+MADE_BY = {
+    r"data/(?P<round>[^/]+)/episodes": "collect",
+    r"data/(?P<round>[^/]+)/latents": "encode",
+    r"models/(?P<round>[^/]+)/(?P<stage>vae|rnn|controller)\.safetensors": "{stage}",
+    r"reports/(?P<round>[^/]+)/(scores\.json|returns\.csv)": "evaluate",
+}
+"""Patterns of paths, and the stage that writes what lies there."""
+
+
+class AgentFiles(NamedTuple):
+    """The files of an agent's parts."""
+
+    vae: Path
+    rnn: Path
+    controller: Path
+
+
+@dataclass(frozen=True)
+class RoundFiles:
+    """The files of one round."""
+
+    name: str
+    """The round's name."""
+
+    @property
+    def episodes(self) -> Path:
+        """The data set."""
+        return Path("data", self.name, "episodes")
+
+    @property
+    def latents(self) -> Path:
+        """The data set through V."""
+        return Path("data", self.name, "latents")
+
+    def model(self, name: str) -> Path:
+        """Returns the checkpoint of `vae`, `rnn` or `controller`."""
+        return Path("models", self.name, f"{name}.safetensors")
+
+    @property
+    def agent(self) -> AgentFiles:
+        """V, M and C."""
+        return AgentFiles(*(self.model(name) for name in AgentFiles._fields))
+
+    def report(self, name: str) -> Path:
+        """Returns a file of the round's report."""
+        return Path("reports", self.name, name)
+
+
+@dataclass(frozen=True)
+class SweepFiles(RoundFiles):
+    """The files of one C of a sweep, which has V, M and the data set of a round.
+
+    They lie outside the folders of the round, which later rounds depend on.
+    """
+
+    sweep: str
+    """The sweep's part of the path, e.g. `temperature/1.15`."""
+
+    def model(self, name: str) -> Path:
+        """Returns the round's checkpoint of `vae` or `rnn`, or the sweep's own `controller`."""
+        if name != "controller":
+            return super().model(name)
+        return Path("sweeps", self.name, self.sweep, f"{name}.safetensors")
+
+    def report(self, name: str) -> Path:
+        """Returns a file of this C's report."""
+        return Path("reports", self.name, self.sweep, name)
+
+
+def maker(path: Path) -> str | None:
+    """Returns the stage that makes a file or folder, `vae@carracing`, or None for others."""
+    for pattern, stage in MADE_BY.items():
+        if found := re.fullmatch(pattern, path.as_posix()):
+            return f"{stage.format(**found.groupdict())}@{found['round']}"
+    return None
+
+
+def remedy(error: FileError, rounds: Collection[str]) -> str:
+    """Returns what to do about a file at fault; empty where no stage makes it.
+
+    `rounds` are those of params.yaml, for which there are stages.
+    """
+    shard = error.path.name.startswith("shard-")
+    stage = maker(error.path.parent if shard else error.path)
+    if error.fault.startswith("missing"):
+        return repro(stage, rounds, "makes it")
+    return repro(stage, rounds, "makes it again", "--force --single-item ")
+
+
+def repro(stage: str | None, rounds: Collection[str], does: str, options: str = "") -> str:
+    """Returns how DVC comes to run a stage, and what that does; empty where it can't."""
+    round_ = (stage or "").partition("@")[2]
+    if round_ in rounds:
+        return f"`dvc repro {options}{stage}` {does}"
+    if round_ in task_names():
+        added = f"with {round_} added to rounds in params.yaml"
+        return f"{added}, `dvc repro {options}{stage}` {does}"
+    return ""
+
+
+def explain(error: Exception, rounds: Collection[str]) -> str:
+    """Returns an error as one line, with what to do about it where that is known."""
+    remedies = [remedy(error, rounds)] if isinstance(error, FileError) else []
+    return "; ".join(" ".join(part.split()) for part in (str(error), *remedies) if part)

@@ -1,1 +1,0 @@
-"""V, M and C as plain torch, and how they are kept on disk."""

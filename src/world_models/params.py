@@ -1,0 +1,359 @@
+"""params.yaml: which values are in force for a round of a task, and where each comes from.
+
+The later of these wins: the default of the room's config, the game's own values in the paper
+(`Task.paper`), what the scale says of all games, what it says of the game, and, for a later round,
+what the block says that the round names as its `settings`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
+
+from world_models.collecting.config import CollectConfig
+from world_models.controller.config import BEFORE, ControllerConfig
+from world_models.evaluation.config import EvaluateConfig, FidelityConfig
+from world_models.rnn.config import RNNConfig
+from world_models.runtime.config import Config, Count, Positive
+from world_models.runtime.errors import ConfigError
+from world_models.tasks import get_task, task_names
+from world_models.vae.config import EncodeConfig, VAEConfig
+from world_models.worlds.config import DreamConfig
+
+SECTIONS: dict[str, type[Config]] = {
+    "collect": CollectConfig,
+    "vae": VAEConfig,
+    "encode": EncodeConfig,
+    "rnn": RNNConfig,
+    "dream": DreamConfig,
+    "fidelity": FidelityConfig,
+    "controller": ControllerConfig,
+    "evaluate": EvaluateConfig,
+}
+ALL = "all"
+"""The block of what a scale says of all games."""
+NOTHING = "nothing"
+"""What a task's first round comes after."""
+
+Section = TypeVar("Section", bound=Config)
+
+
+class RoundConfig(Config):
+    """One pass through the pipeline: a task's first, or one that goes on from another."""
+
+    task: str
+    """The game."""
+    after: str
+    """The round that this one goes on from; nothing, for a first one."""
+    settings: str
+    """Which block of the scale it is run with: the task, or `TASK.BLOCK` of a later round."""
+
+
+class MachineConfig(Config):
+    """What the machine can bear; it changes no result, so no stage tracks it."""
+
+    workers: Count = 2
+    """Processes that play games side by side while data is collected and agents are scored."""
+
+
+class SweepTemperatureConfig(Config):
+    """C evolved in dreams of several temperatures, for the tasks that are named."""
+
+    tasks: list[str]
+    """Tasks whose dreams are swept; an empty list turns the sweep off."""
+    temperatures: Annotated[list[Count | Positive], Field(min_length=1)]
+    """Values of tau."""
+
+    @field_validator("temperatures")
+    @classmethod
+    def _once_each(cls, temperatures: list[float]) -> list[float]:
+        if len(set(temperatures)) < len(temperatures):
+            raise ValueError("one of them is there twice")
+        return temperatures
+
+
+class SweepInputsConfig(Config):
+    """C with less than the paper's agent has, for the tasks that are named."""
+
+    tasks: list[str]
+    """Tasks whose C is swept; an empty list turns the sweep off."""
+
+
+class CompareRoundsConfig(Config):
+    """Rounds beside those that led to them, as a table, a chart and a video."""
+
+    rounds: list[str]
+    """Rounds that are compared; an empty list makes no comparison."""
+
+
+GENERAL: dict[str, type[Config]] = {
+    "machine": MachineConfig,
+    "sweep_temperature": SweepTemperatureConfig,
+    "sweep_inputs": SweepInputsConfig,
+    "compare_rounds": CompareRoundsConfig,
+}
+"""Sections that are the same at every scale."""
+
+
+class Layer(NamedTuple):
+    """Values of one section from one source."""
+
+    source: str
+    """Where they stand, in short: a key of params.yaml, `tasks/NAME.py` or `this sweep`."""
+    place: str
+    """The same as an error names it: the file and the key."""
+    values: Mapping[str, Any]
+
+
+class Params:
+    """params.yaml, read for one round.
+
+    Raises ConfigError, naming the key, for whatever is missing, unknown or out of range, also in
+    sections of later stages and in blocks of later rounds: better now than after hours of training.
+    """
+
+    def __init__(self, path: Path, round_: str, scale: str | None = None) -> None:
+        """Reads the file; `scale` takes the place of the one that it names."""
+        self.path, self._contents = path, _read(path)
+        if scale is not None:
+            self._contents["scale"] = scale
+        self._changes: dict[str, Mapping[str, object]] = {}
+        self.scale: str = self._validated(str, "scale")
+        self.rounds: dict[str, RoundConfig] = self._validated(dict[str, RoundConfig], "rounds")
+        if round_ not in self.rounds and round_ in task_names():  # by hand: its first round
+            self.rounds |= {round_: RoundConfig(task=round_, after=NOTHING, settings=round_)}
+        for name in self.rounds:
+            self._refuse_name_or_task(name)
+        self._take(round_)
+        self._refuse_unknown_keys()
+        self._validate_everything()
+
+    def of(self, round_: str) -> "Params":
+        """Returns those of another round, as they stood in the file when it was read."""
+        other = copy(self)
+        other._changes = {}
+        other._take(round_)
+        return other
+
+    def _take(self, round_: str) -> None:
+        self.round = round_
+        chain = self._chain(round_)
+        own = self.rounds[round_]
+        self.task, self.settings, self.number = own.task, own.settings, len(chain)
+        self.after = None if own.after == NOTHING else own.after
+        # A later round has not the same luck again.
+        seed: int = self._validated(Annotated[int, Field(ge=0, lt=2**31)], "seed")
+        self.seed = seed + 1_000_000 * (self.number - 1)
+
+    def _chain(self, round_: str) -> list[str]:
+        """The rounds that led to this one, itself the last; each is known and of the same task."""
+        chain: list[str] = []
+        while round_ != NOTHING:
+            key = f"{self.path.name}: rounds.{chain[-1]}.after" if chain else round_
+            if round_ not in self.rounds:
+                known = _listed(sorted({*self.rounds, *task_names()}))
+                raise ConfigError(f"{key}: no round {round_!r}; there are: {known}")
+            if round_ in chain:
+                raise ConfigError(f"{key}: {round_} would come after itself")
+            if chain and self.rounds[round_].task != self.rounds[chain[0]].task:
+                raise ConfigError(f"{key}: {round_} is of another task")
+            chain.append(round_)
+            round_ = self.rounds[round_].after
+        return chain[::-1]
+
+    @property
+    def chain(self) -> list[str]:
+        """The rounds that led to this one, the first of them first, itself the last."""
+        return self._chain(self.round)
+
+    def section(self, kind: type[Section]) -> Section:
+        """Returns the values in force of one section at the chosen scale."""
+        name = next(name for name, model in SECTIONS.items() if model is kind)
+        return self._merged(kind, self.layers(name))
+
+    def general(self, kind: type[Section]) -> Section:
+        """Returns a section that is the same at every scale; what it leaves out has its default."""
+        name = next(name for name, model in GENERAL.items() if model is kind)
+        return self._validated(kind, name)
+
+    def layers(self, section: str) -> list[Layer]:
+        """Returns where a section's values come from; the later wins."""
+        layers = self._first_layers(section)
+        if self.settings != self.task:
+            layers.append(self._layer(*self._block(self.round), section))
+        if section in self._changes:
+            layers.append(Layer("this sweep", f"this sweep: {section}", self._changes[section]))
+        return layers
+
+    def changed(self, changes: Mapping[str, Mapping[str, object]]) -> "Params":
+        """Returns the same with other values in some of the sections."""
+        other = copy(self)
+        other._changes = dict(changes)
+        return other
+
+    def origins(self, section: str) -> dict[str, str]:
+        """Returns where each value of a section comes from, by its name."""
+        found = dict.fromkeys(SECTIONS[section].model_fields, "the default")
+        for layer in self.layers(section):
+            found |= dict.fromkeys(layer.values, layer.source)
+        return found
+
+    def _first_layers(self, section: str) -> list[Layer]:
+        file = f"tasks/{self.task}.py"
+        return [
+            Layer(file, f"{file}: paper.{section}", get_task(self.task).paper.get(section, {})),
+            self._layer(self.scale, ALL, section),
+            self._layer(self.scale, self.task, section),
+        ]
+
+    def _block(self, round_: str) -> list[str]:
+        task, settings = self.rounds[round_].task, self.rounds[round_].settings
+        keys = settings.split(".")
+        if keys[0] != task or len(keys) > 2:
+            name = f"{self.path.name}: rounds.{round_}.settings"
+            raise ConfigError(f"{name}: {settings} is neither {task} nor {task}.BLOCK")
+        return [self.scale, *keys]
+
+    def _layer(self, *keys: str) -> Layer:
+        key = ".".join(keys)
+        return Layer(key, f"{self.path.name}: {key}", self._validated(dict[str, Any], *keys))
+
+    def _merged(self, kind: type[Section], layers: Iterable[Layer]) -> Section:
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            _refuse_unknown(f"{layer.place}.", layer.values, kind.model_fields)
+            merged |= layer.values
+        try:
+            return kind(**merged)
+        except ValidationError as error:
+            raise _refusal(error, list(layers)) from None
+
+    def _refuse_unknown_keys(self) -> None:
+        scales = [key for key, value in self._contents.items() if isinstance(value, dict)]
+        known = dict.fromkeys(["scale", "seed", "rounds", *GENERAL, *scales])
+        _refuse_unknown(f"{self.path.name}: ", self._contents, known)
+        every = self._layer(self.scale, ALL)
+        _refuse_unknown(f"{every.place}.", every.values, SECTIONS)
+        _refuse_unknown(f"tasks/{self.task}.py: paper.", get_task(self.task).paper, SECTIONS)
+
+    def _validate_everything(self) -> None:
+        for round_ in self.rounds:
+            self._chain(round_)
+            self._block(round_)
+        for general in GENERAL.values():
+            self.general(general)
+        for block in ({}, *self._later_blocks()):
+            for name, kind in SECTIONS.items():
+                self._merged(kind, [*self._first_layers(name), *block.get(name, [])])
+        for kind in SECTIONS.values():
+            self.section(kind)
+        if self.after is None:
+            self._refuse_inheritance()
+
+    def _later_blocks(self) -> Iterator[dict[str, list[Layer]]]:
+        """What the scale says of the task's later rounds: a layer a section."""
+        for name in self._validated(dict[str, Any], self.scale, self.task):
+            if name not in SECTIONS:
+                block = self._layer(self.scale, self.task, name)
+                if not set(block.values) & set(SECTIONS):  # most likely a section's name misspelt
+                    known = ", ".join(SECTIONS)
+                    raise ConfigError(
+                        f"{block.place}: neither a section nor a block of a later round, which has "
+                        f"sections; there are: {known}"
+                    )
+                _refuse_unknown(f"{block.place}.", block.values, SECTIONS)
+                keys = self.scale, self.task, name
+                yield {part: [self._layer(*keys, part)] for part in block.values}
+
+    def _refuse_name_or_task(self, round_: str) -> None:
+        """A name is a part of paths and of stages' names; a task's is that of its first round."""
+        key, task = f"{self.path.name}: rounds.{round_}", self.rounds[round_].task
+        known = task_names()
+        if task not in known:
+            raise ConfigError(f"{key}.task: unknown task {task!r}; known tasks: {_listed(known)}")
+        anothers = round_ in known and round_ != task
+        if anothers or round_ == NOTHING or not re.fullmatch(r"[\w-]+", round_):
+            raise ConfigError(f"{key}: a round can't be called that")
+
+    def _refuse_inheritance(self) -> None:
+        """Better now than when the stage runs."""
+        inherited = {
+            ("collect", "policy"): self.section(CollectConfig).policy == "agent",
+            ("vae", "warm_start"): self.section(VAEConfig).warm_start,
+            ("rnn", "warm_start"): self.section(RNNConfig).warm_start,
+            ("controller", "warm_start"): self.section(ControllerConfig).warm_start == BEFORE,
+        }
+        for section, field in (key for key, true in inherited.items() if true):
+            place = next(at.place for at in self.layers(section)[::-1] if field in at.values)
+            raise ConfigError(f"{place}.{field}: a first round goes on from nothing")
+
+    def _validated(self, kind: Any, *keys: str) -> Any:
+        try:
+            return TypeAdapter(kind).validate_python(self._get(*keys), strict=True)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            key = ".".join([*keys, *map(str, problem["loc"])])
+            given = _given(problem)
+            raise ConfigError(f"{self.path.name}: {key}: {problem['msg']}{given}") from None
+
+    def _get(self, *keys: str) -> Any:
+        value: Any = self._contents
+        for depth, key in enumerate(keys):
+            if not isinstance(value, dict) or key not in value:
+                known = _listed(value) if isinstance(value, dict) else "nothing"
+                name = ".".join(keys[: depth + 1])
+                raise ConfigError(f"{self.path.name}: {name}: no such key; there are: {known}")
+            value = value[key]
+        return value
+
+
+def _refusal(error: ValidationError, layers: list[Layer]) -> ConfigError:
+    """An error that names the place of the value that is in force."""
+    problem = error.errors()[0]
+    field, *inside = map(str, problem["loc"] or ("",))
+    place = next((at.place for at in reversed(layers) if field in at.values), layers[-1].place)
+    key = ".".join(part for part in (place, field, *inside) if part)
+    return ConfigError(f"{key}: {problem['msg']}{_given(problem)}")
+
+
+def _refuse_unknown(before: str, keys: Iterable[str], known: Iterable[str]) -> None:
+    for key in sorted(set(keys) - set(known), key=str):
+        raise ConfigError(f"{before}{key}: unknown; there are: {', '.join(known)}")
+
+
+def round_names(path: Path) -> list[str]:
+    """Returns the rounds that a params.yaml lists; none where it is missing or holds none."""
+    try:
+        rounds = _read(path)["rounds"]
+    except (ConfigError, KeyError):
+        return []
+    return list(rounds) if isinstance(rounds, dict) else []
+
+
+def _listed(names: Iterable[object]) -> str:
+    return ", ".join(map(str, names)) or "none"
+
+
+def _given(problem: Any) -> str:
+    if problem["type"] == "missing":
+        return ""
+    value = problem["input"]
+    exponent = isinstance(value, str) and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", value)
+    hint = ": text to YAML, which wants a dot, as in 1.0e-3" if exponent else ""
+    return f" (given: {value!r}{hint})"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        contents = yaml.load(path.read_text(), yaml.CSafeLoader)  # ten times as quick as Python's
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: missing; run this from the project's folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(contents, dict):
+        raise ConfigError(f"{path}: holds no parameters")
+    return contents

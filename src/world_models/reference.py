@@ -1,0 +1,56 @@
+"""The parameters on paper: a page of all there are, and a table of those in force."""
+
+from world_models.params import GENERAL, SECTIONS, Params
+from world_models.tasks import get_task, task_names
+
+REFERENCE = """# Parameters
+
+Made by `world-models params --reference` from the configs beside the code.
+
+A value comes from the first of these that has it: the block that a later round names as its
+`settings`; what the scale says of the game; what it says of all games; the game's own value in the
+paper; the default, which both of the paper's games share. `world-models params carracing` prints
+the values in force, where each comes from, and how to set it.
+"""
+
+
+def in_force(params: Params) -> list[tuple[str, str, str, str]]:
+    """Returns a row a parameter: its name, its value, where that comes from, and how to set it."""
+    rows = [("parameter", "value", "from", "set it with")]
+    for section, kind in SECTIONS.items():
+        values, origins = params.section(kind).model_dump(), params.origins(section)
+        for name, value in values.items():
+            key = f"{params.scale}.{params.settings}.{section}"
+            plus = "" if origins[name] == key else "+"
+            set_with = f"-S {plus}{key}.{name}=…"
+            rows.append((f"{section}.{name}", shown(value), origins[name], set_with))
+    return rows
+
+
+def reference() -> str:
+    """Returns a page of all parameters in Markdown: meaning, default and type of each."""
+    lines = [REFERENCE]
+    for name, kind in (SECTIONS | GENERAL).items():
+        lines += [f"## {name}\n", f"{' '.join((kind.__doc__ or '').split())}\n"]
+        lines += ["| parameter | default | what it is |", "|---|---|---|"]
+        games = {task: get_task(task).paper.get(name, {}) for task in task_names()}
+        for field, info in kind.model_fields.items():
+            default = "" if info.is_required() else _code(info.get_default())
+            own = [f"{task}: {_code(of[field])}" for task, of in games.items() if field in of]
+            defaults = "<br>".join(filter(None, [default, *own]))
+            lines.append(
+                f"| `{field}` | {defaults} | {' '.join((info.description or '').split())} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def shown(value: object) -> str:
+    """Returns a value as it is written in params.yaml."""
+    text = str(value).lower() if value is None or isinstance(value, bool) else str(value)
+    # YAML takes an exponent without a dot for text.
+    return text.replace("e", ".0e") if isinstance(value, float) and "." not in text else text
+
+
+def _code(value: object) -> str:
+    return f"`{shown(value)}`"

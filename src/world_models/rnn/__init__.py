@@ -1,0 +1,1 @@
+"""M, the MDN-RNN: its parameters, mixture, net and training."""

@@ -1,0 +1,61 @@
+"""Networks on disk, one safetensors file each, whose header says what it is. No pickle."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from world_models.runtime.errors import CheckpointError
+from world_models.runtime.files import atomic_write
+
+LAYOUT = 3
+"""What the file holds; 2 did not say how M's ends were weighted, nor at which tau C dreamed."""
+
+Sizes = TypeVar("Sizes")
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], sizes: Any) -> None:
+    """Writes tensors, with a dataclass of sizes in the header; equal contents make equal bytes."""
+    contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # One entry: safetensors writes several in any order. What a model has none of is left out.
+    known = {name: size for name, size in asdict(sizes).items() if size is not None}
+    model = json.dumps({"layout": LAYOUT, "sizes": known})
+    with atomic_write(path) as aside:
+        aside.write_bytes(save(contents, metadata={"model": model}))
+
+
+def read_checkpoint(path: Path, kind: type[Sizes]) -> tuple[dict[str, Tensor], Sizes]:
+    """Reads tensors and sizes; raises CheckpointError where the file is missing or damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            model = json.loads(file.metadata()["model"])
+            if model["layout"] != LAYOUT:
+                raise CheckpointError(path, "made by another version")
+            sizes = kind(**model["sizes"])
+            return {name: file.get_tensor(name) for name in file.keys()}, sizes  # noqa: SIM118
+    except FileNotFoundError:
+        raise CheckpointError(path, "missing") from None
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(path, f"damaged ({error})") from error
+
+
+def fill(path: Path, network: Network, tensors: dict[str, Tensor]) -> Network:
+    """Puts a file's tensors into a network, to infer; raises CheckpointError if they don't fit."""
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise CheckpointError(path, f"other sizes ({reason})") from error
+    return network.eval().requires_grad_(False)
+
+
+def check_size(path: Path, what: str, size: int, expected: int) -> None:
+    """Raises CheckpointError, naming what is of another size, unless the two are equal."""
+    if size != expected:
+        raise CheckpointError(path, f"made for {what} {size}, not {expected}")

@@ -1,0 +1,44 @@
+"""Where work runs: on which device, in threads or in processes, and how it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def best_device() -> torch.device:
+    """Returns the GPU where there is one, or else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def cores(device: torch.device) -> int:
+    """Returns how much can be done side by side: a thing a core, or one that has a GPU."""
+    import torch
+
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+@contextmanager
+def sharing_cores(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads in which torch has a share of the cores each: they need not wait for each other.
+
+    On an error in the block what has not begun is dropped.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    share = partial(torch.set_num_threads, max(1, threads // workers))
+    pool = ThreadPoolExecutor(workers, initializer=share)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # the workers' share would be that of every new thread

@@ -1,0 +1,53 @@
+"""The errors that a user can fix: each message is one line that names the thing and its fault."""
+
+from pathlib import Path
+
+
+class WorldModelsError(Exception):
+    """Something outside the code is wrong: a parameter, a file, a training that diverged."""
+
+
+class ConfigError(WorldModelsError, ValueError):
+    """A parameter is unknown, missing or out of range."""
+
+
+class FileError(WorldModelsError):
+    """A file is missing, damaged or does not fit.
+
+    What to do about it depends on which stage makes the file: whoever knows that adds it.
+    """
+
+    def __init__(self, path: Path, fault: str) -> None:
+        super().__init__(path, fault)
+        self.path, self.fault = path, fault
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.fault}"
+
+
+class CheckpointError(FileError):
+    """A checkpoint is missing, damaged or made with other sizes."""
+
+
+class StoreError(FileError):
+    """A data set or one of its shards is missing, damaged or of another kind."""
+
+
+class TooFewError(WorldModelsError):
+    """A data set is whole, and too small for what it is wanted for."""
+
+
+class DamagedError(WorldModelsError):
+    """A file has changed since the stage that makes it wrote it."""
+
+
+class ScoresError(FileError):
+    """Scores or their baseline are missing or damaged."""
+
+
+class TrackingError(WorldModelsError):
+    """MLflow does not have what was asked for."""
+
+
+class DivergedError(WorldModelsError):
+    """A loss is no longer finite."""

@@ -1,0 +1,58 @@
+"""What ends with a process, however it ends."""
+
+import ctypes
+import os
+import select
+import signal
+from contextlib import suppress
+from threading import Thread
+from uuid import uuid4
+
+PR_SET_PDEATHSIG = 1
+"""Of prctl: a signal that the kernel sends a process when its parent dies."""
+MARK = "WORLD_MODELS_OF"
+"""In the environment of all that comes of a process: which one that is."""
+KILL_MARKED = """
+read nothing
+sleep 1 # some tidy up by themselves
+for found in $(grep -ls "$0" /proc/[0-9]*/environ); do
+  found="${found%/environ}"
+  kill -9 "${found#/proc/}"
+done
+"""
+"""Waits for the end of its input, and kills all processes with a mark."""
+
+
+def die_with(process: int) -> None:
+    """Has this process killed as soon as that one ends, however it ends; now, if it has ended."""
+    if process == os.getppid():
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if process != os.getppid():  # a shell lies between, or the parent died just now
+        Thread(target=_die_after, args=(process,), daemon=True).start()
+
+
+def _die_after(process: int) -> None:
+    with suppress(ProcessLookupError):
+        select.select([os.pidfd_open(process)], [], [])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave_nothing_behind() -> None:
+    """Has all that comes of this process from now on killed when it ends, however it ends.
+
+    A game's engine that outlives who plays it waits for ever for the next step.
+    """
+    mark = uuid4().hex
+    end, _never_closed = os.pipe()  # it ends when nobody can write any more: with this process
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", KILL_MARKED, f"{MARK}={mark}"],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, end, 0)]
+        + [(os.POSIX_SPAWN_DUP2, null, output) for output in (1, 2)],
+        setsid=True,  # Ctrl-C is not for it
+    )
+    os.close(end)
+    os.close(null)
+    os.environ[MARK] = mark

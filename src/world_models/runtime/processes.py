@@ -1,0 +1,170 @@
+"""Processes that work side by side, and how they end."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager, suppress
+from functools import partial
+from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
+from typing import TypeVar
+from uuid import uuid4
+
+from world_models.runtime import worker
+from world_models.runtime.errors import WorldModelsError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class WorkerPool:
+    """Processes that share the cores and do one job each at a time; one alone is this process.
+
+    What comes of a job must not depend on who does it. A worker that dies is an error, never a
+    hang; errors and Ctrl-C end the others' jobs by a KeyboardInterrupt there, and with them the
+    pool.
+    """
+
+    def __init__(self, workers: int) -> None:
+        """A process starts with its first job."""
+        self.workers = workers
+        self._over = False
+        self._started: list[BaseProcess] = []
+        self._here: list[str] = []
+        if workers > 1:
+            _have_a_tracker()
+        # Spawned, not forked: torch's and the games' threads do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        # One pool a process: a pool of several can't be told to have each do something.
+        self._processes = [
+            ProcessPoolExecutor(1, context, worker.start, (workers,))
+            for _ in range(workers if workers > 1 else 0)
+        ]
+
+    def open(self, make: Callable[[], worker.Handler[Job, Result]]) -> Callable[[Job], Result]:
+        """Has each worker make a handler for itself when it first needs it.
+
+        Returns work for `run`: whoever does a job does it with its own. They are closed with the
+        pool. Raises RuntimeError for a pool that an error has ended.
+        """
+        reference = worker.HandlerReference(uuid4().hex)
+        if self._processes:
+            # By pickle itself: torch's own way for processes takes shared memory, which is scarce.
+            add = partial(worker.add_factory, reference.name, pickle.dumps(make))
+            list(self.run(add, range(self.workers)))
+        else:
+            worker.factories[reference.name] = make
+            self._here.append(reference.name)
+        return reference
+
+    def run(
+        self, work: Callable[[Job], Result], jobs: Sequence[Job]
+    ) -> Iterator[tuple[int, Result]]:
+        """Has every job done, and yields (number of the job, result) as they end.
+
+        If there are as many jobs as workers, each does one. Raises RuntimeError for a pool that an
+        error has ended.
+        """
+        if not self._processes:
+            yield from ((number, work(job)) for number, job in enumerate(jobs))
+            return
+        if self._over:
+            raise RuntimeError("an error has ended this pool")
+        waiting = iter(enumerate(jobs))
+        running: dict[Future[Result], tuple[int, ProcessPoolExecutor]] = {}
+
+        def hand_on(process: ProcessPoolExecutor) -> None:
+            for number, job in waiting:
+                running[self._submit(process, work, job)] = number, process
+                return
+
+        try:
+            for process in self._processes:
+                hand_on(process)
+            while running:
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    number, process = running.pop(future)
+                    hand_on(process)
+                    yield number, future.result()
+        except BrokenProcessPool as broken:
+            # One may wait for a lock that the dead one held; the pool's SIGTERM is lost on workers
+            # whose game uses SDL, which takes that signal for itself.
+            self._end(signal.SIGKILL)
+            raise WorldModelsError(
+                "a worker process died (out of memory?); run again, with fewer workers if it recurs"
+            ) from broken  # it may have told why
+        except BaseException:
+            self._end(signal.SIGINT)
+            raise
+
+    def close(self) -> None:
+        """Ends the processes, once they have closed their handlers."""
+        for process in self._processes:
+            process.shutdown(cancel_futures=True)
+        worker.close_handlers(self._here)
+
+    def _submit(
+        self, process: ProcessPoolExecutor, work: Callable[[Job], Result], job: Job
+    ) -> Future[Result]:
+        with _interrupts_held_back():
+            before = multiprocessing.active_children()
+            future = process.submit(worker.do, work, job)
+            self._started += [at for at in multiprocessing.active_children() if at not in before]
+        return future
+
+    def _end(self, number: signal.Signals) -> None:
+        self._over = True
+        for process in self._started:
+            if process.is_alive() and process.pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, number)
+
+
+def run_jobs(
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int
+) -> Iterator[tuple[int, Result]]:
+    """Runs jobs in a pool of its own, with no more workers than there are jobs."""
+    with closing(WorkerPool(max(1, min(workers, len(jobs))))) as pool:
+        yield from pool.run(work, jobs)
+
+
+def _have_a_tracker() -> None:
+    """Starts multiprocessing's resource tracker, and another where that one is dead at once.
+
+    Beside busy threads it happens, once in some hundred starts. Python looks whether the tracker
+    lives before each message but the first, which would end the program with a BrokenPipeError.
+    """
+    resource_tracker.ensure_running()
+    warnings.filterwarnings("ignore", "resource_tracker: process died")  # nothing is lost
+    resource_tracker.ensure_running()  # this one looks
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the end of the block.
+
+    In a process that starts there Ctrl-C waits until it is let: a worker that is interrupted while
+    it starts would print where it was.
+    """
+    held: list[int] = []
+    # The mask is the main thread's and its child's; other threads' signals become Python's here.
+    before = {
+        number: signal.signal(number, lambda number, _frame: held.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+        if threading.current_thread() is threading.main_thread()
+    }
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for caught in held:
+            signal.raise_signal(caught)

@@ -1,0 +1,19 @@
+"""How M dreams."""
+
+from typing import Literal
+
+from world_models.runtime.config import Config, Count, Positive
+
+Ends = Literal["likely", "drawn"]
+
+
+class DreamConfig(Config):
+    """The dream."""
+
+    temperature: Positive = 1.0
+    """Tau; over 1 makes the dream less certain than M is."""
+    ends: Ends = "likely"
+    """When a dreamed episode ends. likely: where M holds that for likely, as in the authors' code;
+    drawn: by M's probability."""
+    starts: Count = 1000
+    """First frames that dreams begin from, at most."""

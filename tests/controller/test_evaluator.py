@@ -1,0 +1,132 @@
+"""Controllers x seeds to returns."""
+
+import os
+import signal
+import threading
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from tests.dreams import HIDDEN, LATENT, STEPS, dying_dream, rewarding_dream
+from tests.waiting import wait_for
+from world_models.controller.evaluator import ParallelEvaluator, evaluate
+from world_models.controller.policy import Controllers, ControllerSizes
+from world_models.runtime.processes import WorkerPool
+
+SIZES = ControllerSizes(LATENT + HIDDEN, 1, bias=True, cell=False)
+
+
+def constant(*actions):
+    """Controllers that always do the same."""
+    parameters = torch.zeros(len(actions), SIZES.parameter_count)
+    parameters[:, -1] = torch.tensor(actions).atanh()
+    return Controllers(SIZES, parameters)
+
+
+def test_each_controller_is_scored_on_every_seed():
+    played = evaluate(rewarding_dream(6), constant(-0.5, 0.0, 0.9), [4, 7])
+    assert played.returns.shape == played.lengths.shape == (3, 2)
+    expected = STEPS * np.tanh(np.tanh([-0.5, 0.0, 0.9]))
+    np.testing.assert_allclose(played.returns, np.stack([expected] * 2, axis=1), atol=1e-4)
+    assert (played.lengths == STEPS).all()
+
+
+def test_controllers_share_their_seeds_and_do_not_feel_each_other():
+    torch.manual_seed(0)
+    candidates = torch.randn(3, SIZES.parameter_count)
+    together = evaluate(rewarding_dream(6), Controllers(SIZES, candidates), [4, 7])
+    for i in range(3):
+        alone = evaluate(rewarding_dream(1), Controllers(SIZES, candidates[i : i + 1]), [7])
+        assert alone.returns[0, 0] == pytest.approx(together.returns[i, 1], abs=1e-4)
+    twins = evaluate(rewarding_dream(4), Controllers(SIZES, candidates[[0, 0]]), [4, 7])
+    np.testing.assert_allclose(twins.returns[0], twins.returns[1], atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def pools():
+    """Of one and of two workers, for all tests."""
+    with closing(WorkerPool(1)) as one, closing(WorkerPool(2)) as two:
+        yield {1: one, 2: two}
+
+
+@pytest.mark.parametrize(("workers", "lanes"), [(1, 4), (2, 2), (2, 5), (2, 6), (2, 12)])
+def test_an_evaluator_plays_what_one_world_plays_however_few_its_lanes(workers, lanes, pools):
+    torch.manual_seed(0)
+    candidates = Controllers(SIZES, torch.randn(3, SIZES.parameter_count))
+    expected = evaluate(dying_dream(6), candidates, [4, 7])
+    evaluator = ParallelEvaluator(dying_dream, lanes, pools[workers])
+    for _ in range(2):  # its worlds can be played in again
+        played = evaluator.evaluate(candidates, [4, 7])
+        np.testing.assert_array_equal(played.lengths, expected.lengths)
+        np.testing.assert_allclose(played.returns, expected.returns, rtol=1e-4)
+
+
+def test_a_pool_plays_for_several_evaluators(pools):
+    quick, slow = (
+        ParallelEvaluator(world, 4, pools[2]) for world in (dying_dream, rewarding_dream)
+    )
+    assert (slow.evaluate(constant(0.5), [1, 2]).lengths == STEPS).all()
+    assert (quick.evaluate(constant(0.5), range(20)).lengths < STEPS).any()
+    assert (slow.evaluate(constant(0.5), [1, 2]).lengths == STEPS).all()
+
+
+def endless(folder, lanes):
+    (folder / str(os.getpid())).touch()
+    world = rewarding_dream(lanes)
+    world.task = replace(world.task, time_limit=10**9)
+    return world
+
+
+def test_an_evaluator_that_is_interrupted_ends_at_once_and_no_other(tmp_path, pools):
+    other = ParallelEvaluator(rewarding_dream, 4, pools[2])
+    before = other.evaluate(constant(0.5), [1, 2]).returns
+
+    def interrupt():
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with closing(WorkerPool(2)) as pool:
+        evaluator = ParallelEvaluator(partial(endless, tmp_path), 4, pool)
+        with pytest.raises(KeyboardInterrupt):
+            evaluator.evaluate(constant(0.5), [1, 2, 3, 4])
+    np.testing.assert_array_equal(other.evaluate(constant(0.5), [1, 2]).returns, before)
+
+
+def one_endless(folder, lanes):
+    try:
+        (folder / "first").mkdir()
+    except FileExistsError:
+        raise OSError("the game is gone") from None
+    return endless(folder, lanes)
+
+
+def test_a_world_that_fails_ends_the_others_play(tmp_path):
+    with closing(WorkerPool(2)) as pool:
+        evaluator = ParallelEvaluator(partial(one_endless, tmp_path), 4, pool)
+        with pytest.raises(OSError, match="the game is gone"):
+            evaluator.evaluate(constant(0.5), [1, 2, 3, 4])
+
+
+def test_too_many_episodes_for_one_world_are_refused():
+    with pytest.raises(ValueError, match="4 episodes for 3 lanes"):
+        evaluate(rewarding_dream(3), constant(0.5, 0.1), [1, 2])
+
+
+def leaving_a_trace(folder, lanes):
+    world = rewarding_dream(lanes)
+    world.close = (folder / f"closed-{os.getpid()}").touch
+    return world
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_worlds_are_closed_with_the_pool(workers, tmp_path):
+    with closing(WorkerPool(workers)) as pool:
+        evaluator = ParallelEvaluator(partial(leaving_a_trace, tmp_path), 2, pool)
+        evaluator.evaluate(constant(0.5), [1, 2])
+        assert not list(tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == workers

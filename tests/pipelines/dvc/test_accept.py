@@ -1,0 +1,236 @@
+"""Edits that change no result are accepted; others are refused, and dvc.lock is left alone."""
+
+import ast
+import shutil
+import sys
+
+import pytest
+import yaml
+import zc.lockfile
+
+from pipelines.dvc.accept import ChangedFile, Copies, RefusedError, refuse_unproven
+from pipelines.dvc.edits import differences, prepare_notes
+from pipelines.dvc.smoke import PARTS
+from tests.projects import ROOT, commit, dvc, run
+
+MODEL = "src/world_models/vae/model.py"
+POLICIES = "src/world_models/collecting/policies.py"
+CANT_TELL = "Pendulum's pipeline never runs this, so it can't tell: run `dvc repro`"
+STAGES = ("collect", "vae")
+UP_TO_DATE = "Data and pipelines are up to date."
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A project of Pendulum's first two stages, which are taken for done, small as can be."""
+    project = tmp_path_factory.mktemp("project")
+    for part in (*PARTS, ".gitignore"):
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        (project / part).parent.mkdir(exist_ok=True)
+        copy(ROOT / part, project / part)
+    change(project / "dvc.yaml", first_stages)
+    change(project / "params.yaml", smallest)
+    for path in ("data/pendulum/episodes/0.zip", "models/pendulum/vae.safetensors"):
+        put(project / path, "some bytes")
+    for name in ("collect.json", "vae.json", "reconstructions.png"):
+        put(project / "reports" / "pendulum" / name, "{}")
+    run(project, "git", "init", "--quiet")
+    dvc(project, "init", "--quiet")
+    dvc(project, "commit", "--force", "--quiet")
+    commit(project, "Both stages are done")
+    return project
+
+
+@pytest.fixture
+def project(template, tmp_path):
+    return shutil.copytree(template, tmp_path / "project", symlinks=True)
+
+
+def smallest(params):
+    params["rounds"] = {
+        "pendulum": {"task": "pendulum", "after": "nothing", "settings": "pendulum"}
+    }
+    params["smoke"]["pendulum"]["collect"] = {"episodes": 2, "shard_episodes": 1}
+    params["smoke"]["pendulum"]["vae"] = {"batches": 2, "validate_every": 2}
+    params["machine"]["workers"] = 1
+    return params
+
+
+def first_stages(pipeline):
+    return {"stages": {name: pipeline["stages"][name] for name in STAGES}}
+
+
+def depends_on_more(pipeline):
+    pipeline["stages"]["vae"]["do"]["deps"].append("src/world_models/py.typed")
+    return pipeline
+
+
+def change(path, edit):
+    path.write_text(yaml.safe_dump(edit(yaml.safe_load(path.read_text())), sort_keys=False))
+
+
+def put(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def replace(project, path, old, new, count=-1):
+    text = (project / path).read_text()
+    assert old in text
+    (project / path).write_text(text.replace(old, new, count))
+
+
+def accept(project, *arguments, expected=0):
+    """The line that it ends with, as the user reads it, and dvc.lock if that has changed."""
+    lock = (project / "dvc.lock").read_text()
+    command = [sys.executable, "-m", "pipelines.dvc.accept", *arguments]
+    done = run(project, *command, expected=expected)
+    changed = (project / "dvc.lock").read_text() != lock
+    assert changed == (expected == 0 and "accepted" in done.stdout)
+    if expected:
+        assert not done.stdout
+    return (done.stdout or done.stderr).splitlines()[-1]
+
+
+def comment(project, path=MODEL):
+    replace(project, path, '"""', '"""Says more: ', 1)
+
+
+def test_nothing_to_accept(project):
+    assert accept(project) == "accept: nothing to accept: dvc.lock is of the code as it is"
+    comment(project, "src/world_models/tasks/takecover.py")
+    assert accept(project).startswith("accept: nothing")  # no stage that has run depends on it
+
+
+def test_a_docstring_is_accepted_and_nothing_else_is_renewed(project):
+    comment(project)
+    put(project / "data/pendulum/episodes/1.zip", "new data")
+    before = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    assert accept(project) == (
+        "accept: accepted (comments and docstrings alone): collect@pendulum, vae@pendulum"
+    )
+    after = yaml.safe_load((project / "dvc.lock").read_text())["stages"]
+    for name, path in (("collect", MODEL), ("vae", "src/world_models/vae")):
+        old, new = before[f"{name}@pendulum"], after[f"{name}@pendulum"]
+        renewed = {dep["path"] for dep in new["deps"] if dep not in old["deps"]}
+        assert renewed == {path}
+        assert {**old, "deps": None} == {**new, "deps": None}
+    assert UP_TO_DATE not in dvc(project, "status")
+    (project / "data/pendulum/episodes/1.zip").unlink()
+    assert UP_TO_DATE in dvc(project, "status")
+
+
+def test_a_clone_without_data_is_enough(project, tmp_path):
+    clone = tmp_path / "clone"
+    run(project, "git", "clone", "--quiet", str(project), str(clone))
+    comment(clone)
+    assert "accepted" in accept(clone)
+    assert "src/" not in dvc(clone, "status")
+
+
+def test_a_committed_edit_is_accepted_against_the_commit_before(project):
+    comment(project)
+    commit(project, "More words")
+    line = accept(project, expected=1)
+    assert line.startswith(f"accept: {MODEL}: collect@pendulum was not run with that of HEAD")
+    assert "accepted" in accept(project, "HEAD~1")
+    assert UP_TO_DATE in dvc(project, "status")
+
+
+def test_what_no_run_could_prove_is_refused_at_once(project):
+    vae = project / "src/world_models/vae"
+    put(vae / "table.json", "{}")
+    assert accept(project, expected=1) == (
+        "accept: src/world_models/vae/table.json: "
+        "only edits of Python code can be accepted: run `dvc repro`"
+    )
+    (vae / "table.json").unlink()
+    put(vae / "new.py", "def f(:")
+    assert "src/world_models/vae/new.py: not Python" in accept(project, expected=1)
+    (vae / "new.py").unlink()
+    (project / MODEL).unlink()
+    assert f"{MODEL}: missing" in accept(project, expected=1)
+    run(project, "git", "checkout", "--quiet", MODEL)
+    comment(project)
+    assert accept(project, "nonsense", expected=1).startswith("accept: nonsense: fatal: ")
+    change(project / "dvc.yaml", depends_on_more)
+    assert accept(project, expected=1) == (
+        "accept: vae@pendulum: depends on other code now: run it with `dvc repro vae@pendulum`"
+    )
+
+
+def test_a_dvc_at_work_is_not_disturbed(project):
+    comment(project)
+    lock = zc.lockfile.LockFile(str(project / ".dvc/tmp/lock"))
+    try:
+        assert accept(project, expected=1).startswith("accept: Unable to acquire lock.")
+    finally:
+        lock.close()
+    assert "accepted" in accept(project)
+
+
+@pytest.fixture
+def short(project):
+    """A project whose pipeline, which runs twice, is its first stage alone."""
+    change(project / "dvc.yaml", lambda all: {"stages": {"collect": all["stages"]["collect"]}})
+    commit(project, "One stage is enough")
+    return project
+
+
+def test_a_constant_is_refused_and_the_output_is_named(short):
+    replace(short, POLICIES, "uniform(-1, 1", "uniform(-1, 0.5")
+    assert accept(short, expected=1) == (
+        "accept: data/pendulum/episodes: not what the code of HEAD makes: "
+        "the edit changes results, so run `dvc repro`"
+    )
+
+
+def test_names_are_accepted_once_the_pipeline_has_proved_them(short):
+    replace(short, POLICIES, ".left", ".remaining")
+    replace(short, POLICIES, "act(self, frame: np.ndarray)", "act(self, frame: object)")
+    assert accept(short) == "accept: accepted (all outputs are equal): collect@pendulum"
+    assert UP_TO_DATE in dvc(short, "status")
+
+
+def test_an_edit_that_pendulum_never_runs_is_refused(short):
+    drift = "self.action = np.clip(action"
+    line = 1 + (short / POLICIES).read_text().partition(drift)[0].count("\n")
+    replace(short, POLICIES, drift, "self.action = np.clip(0 + action")
+    assert accept(short, expected=1) == f"accept: {POLICIES}:{line}: {CANT_TELL}"
+
+
+def edited(path, old, new):
+    """A file before an edit and with it."""
+    return [ChangedFile(path, *(trees := (ast.parse(old), ast.parse(new))), differences(*trees))]
+
+
+@pytest.fixture
+def copies(tmp_path):
+    copies = Copies("HEAD", tmp_path / "old", tmp_path / "new")
+    for copy in copies[1:]:
+        (copy / "src").mkdir(parents=True)
+        prepare_notes(copy / "src")
+    return copies
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("def f():\n    a()\n    b()", "def f():\n    b()", "file.py:2 in HEAD"),
+        ("def f():\n    b()", "def f():\n    a()\n    b()", "file.py:2"),
+    ],
+)
+def test_what_is_gone_or_new_has_to_have_run(copies, old, new, line):
+    with pytest.raises(RefusedError, match=f"^{line}: {CANT_TELL}$"):
+        refuse_unproven(edited("file.py", old, new), copies)
+    for copy in copies[1:]:
+        (copy / "src" / "lines_that_ran.txt").write_text("file.py:2\n")
+    refuse_unproven(edited("file.py", old, new), copies)
+
+
+def test_another_value_is_refused_even_where_all_results_are_equal(copies):
+    for copy in copies[1:]:
+        (copy / "src" / "lines_that_ran.txt").write_text("file.py:1\n")
+    with pytest.raises(RefusedError, match=r"^file.py:1: has another value"):
+        refuse_unproven(edited("file.py", "LIMIT = 3", "LIMIT = 4"), copies)
+    refuse_unproven(edited("file.py", "LIMIT = 3", "MOST = 3"), copies)

@@ -1,0 +1,157 @@
+"""What a killed dvc leaves behind is put right; what a live one holds is left alone."""
+
+import json
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+import zc.lockfile
+
+from pipelines.dvc import repair
+from tests.projects import commit, dvc, environment, run
+from tests.waiting import wait_for
+
+STAGE = """
+stages:
+  copy:
+    cmd: cp read written
+    deps: [read]
+    outs: [written]
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A small project of DVC's, which has run."""
+    project = tmp_path_factory.mktemp("project")
+    (project / "dvc.yaml").write_text(STAGE)
+    (project / "read").write_text("x")
+    run(project, "git", "init", "--quiet")
+    dvc(project, "init", "--quiet")
+    dvc(project, "repro")
+    commit(project, "Begin")
+    return project
+
+
+@pytest.fixture
+def project(made, monkeypatch):
+    """The same for each test."""
+    monkeypatch.chdir(made)
+    run(made, "git", "checkout", "--quiet", ".")
+    dvc(made, "checkout", "--quiet")
+    return made
+
+
+@pytest.fixture
+def rwlock(project):
+    path = project / ".dvc" / "tmp" / "rwlock"
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def refused(project):
+    """What dvc says that refuses to run."""
+    done = run(project, sys.executable, "-m", "dvc", "repro", "--force", expected=255)
+    return done.stderr
+
+
+def test_a_lock_of_a_process_that_is_no_dvc_goes(project, rwlock):
+    """Its id was a dvc's before."""
+    written = str(project / "written")
+    info = {"pid": os.getpid(), "cmd": "dvc repro"}
+    rwlock.write_text(json.dumps({"write": {written: info}, "read": {}}))
+    assert "is busy" in refused(project)
+    repair.main()
+    dvc(project, "repro", "--force")
+
+
+@pytest.mark.parametrize("text", ["", '{"write": {"wri', "[]", '{"write": 3}'])
+def test_a_lock_that_was_cut_short_goes(project, rwlock, text):
+    rwlock.write_text(text)
+    repair.main()
+    assert not rwlock.exists()
+
+
+@pytest.mark.parametrize("text", [None, '{"write": {"wri'])
+def test_a_lock_stays_while_a_dvc_is_at_work(project, rwlock, text):
+    command = [sys.executable, "-m", "dvc", "repro", "--force"]
+    (project / "dvc.yaml").write_text(STAGE.replace("cp read", "touch begun; sleep 60; cp read"))
+    with psutil.Popen(
+        command, env=environment(project), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait_for((project / "begun").exists)
+            if text is not None:
+                rwlock.write_text(text)
+            before = rwlock.read_text()
+            repair.main()
+            assert rwlock.read_text() == before
+        finally:
+            (project / "begun").unlink(missing_ok=True)
+            for child in process.children(recursive=True):
+                child.kill()
+            process.kill()
+
+
+def test_nothing_is_touched_while_a_dvc_writes(project, rwlock):
+    rwlock.write_text("")
+    lock = zc.lockfile.LockFile(str(project / ".dvc" / "tmp" / "lock"))
+    try:
+        repair.main()
+    finally:
+        lock.close()
+    assert rwlock.exists()
+
+
+@pytest.mark.parametrize("part", [0.0, 0.02, 0.5, 0.9])
+def test_a_dvc_lock_that_was_cut_short_costs_nothing(project, part):
+    lock = project / "dvc.lock"
+    whole = lock.read_text()
+    lock.write_text(whole[: int(part * len(whole))])
+    repair.main()
+    said = dvc(project, "repro")
+    assert "> cp" not in said  # nothing was made again
+    assert lock.read_text() == whole
+
+
+def test_a_dvc_lock_that_git_does_not_know_is_begun_anew(project):
+    lock = project / "dvc.lock"
+    whole = lock.read_text()
+    run(project, "git", "rm", "--quiet", "--cached", "dvc.lock")
+    commit_before = run(project, "git", "rev-parse", "HEAD").stdout.strip()
+    try:
+        lock.write_text("")
+        run(project, "git", "-c", "user.name=N", "-c", "user.email=n@x", "commit", "-qm", "Without")
+        repair.main()
+        assert not lock.exists()
+        assert "> cp" not in dvc(project, "repro")
+        assert lock.read_text() == whole
+    finally:
+        run(project, "git", "reset", "--quiet", "--hard", commit_before)
+
+
+@pytest.mark.parametrize("part", [None, 0.0, 0.5, 0.8])
+def test_an_unfinished_entry_of_the_run_cache_goes(project, part):
+    """DVC makes its folder, then a file aside, then renames that."""
+    (entry,) = (project / ".dvc" / "cache" / "runs").glob("*/*/*")
+    whole = entry.read_bytes()
+    entry.unlink()
+    if part is not None:
+        entry.with_name("aside.tmp").write_bytes(whole[: int(part * len(whole))])
+    (project / "dvc.lock").unlink()
+    repair.main()
+    assert "> cp" in dvc(project, "repro")
+    assert entry.read_bytes() == whole
+
+
+def test_what_is_in_order_stays(project):
+    def contents():
+        locks = (project / ".dvc" / "tmp").glob("*lock")  # with ids of those who held them
+        files = {path for path in project.rglob("*") if path.is_file()} - set(locks)
+        return {path: path.read_bytes() for path in files}
+
+    before = contents()
+    repair.main()
+    assert contents() == before

@@ -1,0 +1,37 @@
+"""Stages in the process of a test, which has imported already what they need."""
+
+import contextlib
+import runpy
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines import context
+from pipelines.context import Context
+from tests.projects import ROOT
+from world_models.tracking.run import StageRun
+
+
+def stay_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has a stage leave the process's own settings alone, and track nothing."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for of_the_process in ("leave_nothing_behind", "keep_freed_memory"):
+        monkeypatch.setattr(context, of_the_process, lambda: None)
+    monkeypatch.setattr(context, "stage_run", lambda **_: contextlib.nullcontext(StageRun()))
+
+
+def run_here(name: str, *arguments: str, work: Callable[[Context], None] | None = None) -> object:
+    """Runs a stage, or other work in its place, and returns how it exits: 0, a code or a line."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [name, *arguments])
+        try:
+            if work is None:
+                runpy.run_path(str(Path(ROOT, "pipelines", f"{name}.py")), run_name="__main__")
+            else:
+                context.main(name, work)
+        except SystemExit as exit_:
+            return exit_.code
+    return 0
