@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pipelines.context import Context, main
-from world_models.collecting.shards import Origin, ShardJob, collect, make_shard, shard_jobs
+from world_models.collecting.shards import Origin, ShardJob, collect, shard_jobs
 from world_models.data.store import (
     EpisodeAt,
     EpisodeStore,
@@ -13,16 +13,12 @@ from world_models.data.store import (
     whole_shards,
 )
 from world_models.params import MachineConfig
-from world_models.runtime.errors import ConfigError
 from world_models.runtime.progress import Progress
 
 
 def run(context: Context) -> None:
-    """Plays all shards and reports how long their episodes are, or makes one of them again."""
+    """Plays all shards and reports how long their episodes are."""
     episodes = context.files.episodes
-    if context.shard is not None:
-        make_shard(job_of_shard(jobs_in(context, episodes), context.shard))
-        return
     made = context.state / "episodes"
     play_shards(context, made)
     if context.params.after is not None:
@@ -75,14 +71,5 @@ def origin(context: Context) -> Origin:
     return Origin(context.params.round, len(store.shards), after_all_seeds, agent)
 
 
-def job_of_shard(jobs: list[ShardJob], number: int) -> ShardJob:
-    """Returns the job of one shard; raises ConfigError where the round makes no such shard."""
-    first = jobs[0].origin.shards
-    if not 0 <= number - first < len(jobs):
-        last = first + len(jobs) - 1
-        raise ConfigError(f"--shard {number}: the round makes shards {first} to {last}")
-    return jobs[number - first]
-
-
 if __name__ == "__main__":
-    main("collect", run, ["collect"], shards=True)
+    main("collect", run, ["collect"])

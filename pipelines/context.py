@@ -73,8 +73,6 @@ class Context:
     tracking: StageRun
     state: Path
     """The folder of what it has done, which it goes on from after a kill; not DVC's, nor git's."""
-    shard: int | None = None
-    """Make this shard of the data set again, and nothing else."""
     variant: str = ""
     """Which of a sweep's variants the stage is for, as dvc.yaml names it: a temperature."""
 
@@ -150,7 +148,6 @@ def main(
     work: Callable[[Context], None],
     sections: Sequence[str] = (),
     *,
-    shards: bool = False,
     variant: str | None = None,
 ) -> None:
     """Runs a stage for the round named on the command line.
@@ -160,23 +157,19 @@ def main(
     Args:
         work: what the stage does.
         sections: those of params.yaml that it is run with, which are logged.
-        shards: the stage can make a single shard again.
         variant: what the second argument is called, of a stage that is run for several.
     """
     parser = argparse.ArgumentParser(description=f"Stage {name} of the pipeline.")
     parser.add_argument("round", help="one of the rounds in params.yaml, e.g. carracing")
     if variant is not None:
         parser.add_argument("variant", metavar=variant)
-    if shards:
-        parser.add_argument("--shard", type=int, metavar="N", help="make just this shard again")
     arguments = parser.parse_args()
     # Ended politely, a stage closes its games and takes away what is half-written.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     leave_nothing_behind()
     keep_freed_memory()
     try:
-        of = arguments.round, getattr(arguments, "shard", None), getattr(arguments, "variant", "")
-        _run(name, *of, sections, work)
+        _run(name, arguments.round, getattr(arguments, "variant", ""), sections, work)
     except (WorldModelsError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in USER_FAULTS:
             raise
@@ -188,7 +181,6 @@ def main(
 def _run(
     name: str,
     round_: str,
-    shard: int | None,
     variant: str,
     sections: Sequence[str],
     work: Callable[[Context], None],
@@ -217,7 +209,7 @@ def _run(
             id_file=state / "run-id",
         ) as run,
     ):
-        context = Context(name, task, params, RoundFiles(round_), run, state, shard, variant)
+        context = Context(name, task, params, RoundFiles(round_), run, state, variant)
         run.log_params({"seed": params.seed})
         context.log_sections(*sections)
         for path, md5 in origin.inputs.items():

@@ -4,14 +4,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from torch import Tensor
 
 from pipelines.context import Context
 from world_models.controller.centring import feature_mean
 from world_models.controller.checkpoint import load_controllers
-from world_models.controller.config import BEFORE, ControllerConfig
+from world_models.controller.config import ControllerConfig
 from world_models.controller.evaluator import ParallelEvaluator
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.controller.search import Validation
@@ -149,23 +148,18 @@ def controller_sizes(
 def warm_start(context: Context, rnn: MDNRNN, sizes: ControllerSizes) -> Controllers | None:
     """Reads the controller that evolution begins from, if there is to be one.
 
-    Raises ConfigError where there is no such file or its C is not of these sizes, CheckpointError
-    where it is damaged or not of this M.
+    Raises ConfigError where its C is not of these sizes, CheckpointError where the file
+    is missing, damaged or not of this M.
     """
-    named = context.config.controller.warm_start
-    if named is None:
+    if context.config.controller.warm_start is None:
         return None
-    file = context.before.files.model("controller") if named == BEFORE else Path(named)
-    if not file.is_file():
-        raise ConfigError(
-            f"warm_start: {file}: no such file (DVC takes away what a stage writes "
-            "before it runs: name a copy)"
-        )
+    file = context.before.files.model("controller")
     found = load_controllers(file, rnn)
     # It goes on at this search's temperature, whatever its own was.
     found = Controllers(found.sizes.at_temperature(sizes.temperature), found.parameters)
     if len(found) != 1 or found.sizes != sizes:
         raise ConfigError(
-            f"warm_start: {file}: {len(found)} of {found.sizes}; this search is for 1 of {sizes}"
+            f"controller.warm_start: {file}: {len(found)} of {found.sizes}; "
+            f"this search is for 1 of {sizes}"
         )
     return found

@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from world_models.collecting.config import CollectConfig
-from world_models.controller.config import BEFORE, ControllerConfig
+from world_models.controller.config import ControllerConfig
 from world_models.evaluation.config import EvaluateConfig, FidelityConfig
 from world_models.rnn.config import RNNConfig
 from world_models.runtime.config import Config, Count, Positive
@@ -285,7 +285,7 @@ class Params:
             ("collect", "policy"): self.section(CollectConfig).policy == "agent",
             ("vae", "warm_start"): self.section(VAEConfig).warm_start,
             ("rnn", "warm_start"): self.section(RNNConfig).warm_start,
-            ("controller", "warm_start"): self.section(ControllerConfig).warm_start == BEFORE,
+            ("controller", "warm_start"): self.section(ControllerConfig).warm_start == "before",
         }
         for section, field in (key for key, true in inherited.items() if true):
             place = next(at.place for at in self.layers(section)[::-1] if field in at.values)

@@ -24,7 +24,6 @@ from tests import stages
 from tests.episodes import write_episodes
 from tests.projects import ROOT, choose
 from tests.waiting import wait_for
-from world_models.controller.checkpoint import save_controllers
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.controller.search import Generation, Validation
 from world_models.data.store import shard_path
@@ -207,19 +206,6 @@ def test_a_checkpoint_made_with_other_sizes_is_named(project, refused_here):
     assert "models/pendulum/rnn.safetensors: made for latents of 32, not 16" in line
 
 
-def test_a_warm_start_that_is_none_is_named(project, refused_here):
-    write_episodes(project, "latents")
-    save_vae(Path("models/pendulum/vae.safetensors"), VAE(VAESizes(16)))
-    sizes = MDNRNNSizes(16, 1, 8, 2, False, reward_head=True, done_head=False)
-    save_rnn(Path("models/pendulum/rnn.safetensors"), MDNRNN(sizes))
-    set_parameters(project, scale="smoke", smoke__pendulum__controller__warm_start="old.c")
-    line = refused_here("controller", "pendulum")
-    assert "warm_start: old.c: no such file" in line
-    other = ControllerSizes(24, 1, bias=False, cell=False)
-    save_controllers(Path("old.c"), Controllers(other, torch.zeros(1, other.parameter_count)))
-    assert "warm_start: old.c: 1 of ControllerSizes(" in refused_here("controller", "pendulum")
-
-
 def test_latents_of_another_v_are_named(project, refused_here):
     write_episodes(project, "latents")
     save_vae(Path("models/pendulum/vae.safetensors"), VAE(VAESizes(32)))
@@ -242,28 +228,6 @@ def test_a_diverging_training_keeps_its_last_good_checkpoint(project, refused_he
     assert made(project) == before
     kept = torch.load(".state/vae@pendulum/by-hand/last.ckpt", weights_only=True)
     assert all(torch.isfinite(weight).all() for weight in kept["state_dict"].values())
-
-
-def test_one_shard_can_be_made_again_alone(project, run_here):
-    set_parameters(
-        project,
-        scale="smoke",
-        smoke__pendulum__collect__episodes=3,
-        smoke__pendulum__collect__shard_episodes=1,
-        machine__workers=1,
-    )
-    folder = Path("data/pendulum/episodes")
-    assert run_here("collect", "pendulum") == 0
-    reported = [*made(project)]
-    assert reported[-1] == "reports/pendulum/collect.json"
-    lost = shard_path(folder, 1)
-    before = lost.read_bytes()
-    lost.unlink()
-    said = run_here("collect", "pendulum", "--shard", "3")
-    assert said == "collect: --shard 3: the round makes shards 0 to 2"
-    assert run_here("collect", "pendulum", "--shard", "1") == 0
-    assert lost.read_bytes() == before
-    assert made(project) == reported
 
 
 def test_the_controller_that_is_best_in_the_real_world_is_kept(project, run_here):

@@ -7,9 +7,6 @@ from pydantic import Field, model_validator
 from world_models.runtime.config import Config, Count, Decay, Natural, Positive, WeightsPrecision
 from world_models.tasks.base import Simulator
 
-BEFORE = "before"
-"""The warm start of C from that of the round before."""
-
 
 class ControllerConfig(Config):
     """C and its evolution."""
@@ -48,9 +45,8 @@ class ControllerConfig(Config):
     """Factor on the step size after each generation, beside CMA-ES's own rule."""
     diagonal: bool | Annotated[int, Field(ge=2)] = False
     """CMA-ES learns variances and no covariances; a number: in so many first generations."""
-    warm_start: str | None = None
-    """Where evolution begins. none: at zeros; before: at C of the round before; or the path of a
-    controller.safetensors."""
+    warm_start: Literal["before"] | None = None
+    """Where evolution begins. none: at zeros; before: at C of the round before."""
     patience: Natural = 0
     """Steps without a reward over 0 after which evolution cuts a real episode off; 0: never."""
     curiosity: float = 0.0

@@ -1,13 +1,17 @@
-"""Where the training of a later round's M begins."""
+"""Where a later round's M and C begin."""
 
 from dataclasses import replace
 
 import pytest
+import torch
 import yaml
 
 from pipelines.context import Context
 from pipelines.rnn import rnn_before
+from pipelines.search_context import warm_start
 from tests.configs import PARAMS
+from world_models.controller.checkpoint import save_controllers
+from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.layout import RoundFiles
 from world_models.params import Params
 from world_models.rnn.checkpoint import save_rnn
@@ -43,4 +47,16 @@ def test_an_m_of_other_heads_is_refused(context):
         rnn_before(context, MDNRNN(replace(SIZES, done_head=False)))
     assert str(caught.value).startswith(
         "rnn.warm_start: models/pendulum/rnn.safetensors: MDNRNNSizes("
+    )
+
+
+def test_a_c_of_other_sizes_is_refused(context):
+    rnn = MDNRNN(SIZES)
+    bare = Controllers(ControllerSizes(12, 1, bias=False, cell=False), torch.zeros(1, 12))
+    save_controllers(RoundFiles("pendulum").model("controller"), bare)
+    needed = replace(bare.sizes, bias=True)
+    with pytest.raises(ConfigError) as caught:
+        warm_start(context, rnn, needed)
+    assert str(caught.value).startswith(
+        "controller.warm_start: models/pendulum/controller.safetensors: 1 of ControllerSizes("
     )
