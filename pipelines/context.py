@@ -23,7 +23,7 @@ from world_models.controller.config import ControllerConfig
 from world_models.data.store import EpisodeStore
 from world_models.evaluation.config import EvaluateConfig, FidelityConfig
 from world_models.layout import RoundFiles, SweepFiles, explain
-from world_models.params import NOTHING, SECTIONS, Params, round_names
+from world_models.params import NOTHING, PARAMS, SECTIONS, Params, round_names
 from world_models.rnn.config import RNNConfig
 from world_models.runtime.errors import ConfigError, StoreError, WorldModelsError
 from world_models.runtime.files import atomic_write
@@ -37,7 +37,6 @@ from world_models.tracking.run import StageRun, stage_run
 from world_models.vae.config import EncodeConfig, VAEConfig
 from world_models.worlds.config import DreamConfig
 
-PARAMS = Path("params.yaml")
 EXPERIMENT = "world-models"
 UNKNOWN = Lineage("", {}, {})
 """Where a stage comes from that DVC doesn't run."""

@@ -15,7 +15,7 @@ from tests.configs import PARAMS
 from world_models import cli
 from world_models.controller.checkpoint import save_controllers
 from world_models.controller.policy import Controllers, ControllerSizes
-from world_models.params import SECTIONS
+from world_models.params import GENERAL, SECTIONS
 from world_models.reference import reference
 from world_models.rnn.checkpoint import save_rnn
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
@@ -119,7 +119,10 @@ def test_the_parameters_in_force_are_shown_with_where_they_come_from(clone, caps
     assert rows["dream.temperature"][:2] == ["0.7", "tasks/carracing.py"]
     assert rows["controller.hidden_units"][:2] == ["none", "the default"]
     assert rows["controller.centred"][:2] == ["true", "small.all.controller"]
-    assert list(rows) == [
+    assert rows["scale"] == ["small", "params.yaml", "-S scale=…"]
+    assert rows["machine.workers"] == ["2", "params.yaml", "-S machine.workers=…"]
+    general = [f"{name}.{field}" for name in GENERAL for field in GENERAL[name].model_fields]
+    assert list(rows) == ["scale", "seed", *general] + [
         f"{name}.{field}" for name in SECTIONS for field in SECTIONS[name].model_fields
     ]
 
@@ -154,7 +157,8 @@ def test_a_plus_stands_before_a_key_that_is_not_in_the_file_and_before_no_other(
     for name, (_, _, option) in shown(capsys, task, "--scale", scale).items():
         key = option.removeprefix("-S ").removesuffix("=…")
         *path, last = key.removeprefix("+").split(".")
-        assert (path, last) == ([scale, task, name.split(".")[0]], name.split(".")[1])
+        if name.split(".")[0] in SECTIONS:
+            assert (path, last) == ([scale, task, name.split(".")[0]], name.split(".")[1])
         place = contents
         for part in path:
             place = place[part]
@@ -170,7 +174,8 @@ def test_what_params_can_not_show_is_one_line(clone):
     assert refused("params") == "world-models params: name a task, or a round in params.yaml"
     assert refused("params", "pong").startswith("world-models: pong: no round 'pong'; there are: ")
     line = refused("params", "carracing", "--scale", "tiny")
-    assert line.startswith("world-models: params.yaml: tiny: no such key; there are: ")
+    assert line.startswith("world-models: params.yaml: scale: unknown scale 'tiny'; there are: ")
+    assert line.endswith("there are: small, full, smoke, paper")
     (clone / "params.yaml").unlink()
     line = refused("params", "carracing")
     assert line == "world-models: params.yaml: missing; run this from the project's folder"

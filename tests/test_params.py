@@ -255,7 +255,7 @@ def test_whole_numbers_will_do_where_others_are_asked_for(changed):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("scale", "tiny", "params.yaml: tiny: no such key; there are: "),
+        ("scale", "tiny", "params.yaml: scale: unknown scale 'tiny'; there are: "),
         ("scale", 3, "params.yaml: scale"),
         ("scale", None, "params.yaml: scale"),
         ("seed", "one", "params.yaml: seed"),
@@ -356,7 +356,7 @@ def test_the_later_layer_wins(tmp_path):
 def test_another_scale_than_the_files_can_be_asked_for(changed):
     path = changed("seed", 1).path
     assert Params(path, "carracing", "paper").section(VAEConfig) == VAEConfig()
-    with pytest.raises(ConfigError, match=r"params\.yaml: tiny: no such key; there are: "):
+    with pytest.raises(ConfigError, match=r"scale: unknown scale 'tiny'; there are: "):
         Params(path, "carracing", "tiny")
 
 

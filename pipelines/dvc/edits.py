@@ -2,10 +2,12 @@
 
 Comments, docstrings and what is written for type checkers alone make no difference. A statement
 differs if it says something else, is new, is gone, or stands in another statement; one that has
-others inside it is compared without them.
+others inside it is compared without them. Of one that differs, each arm has to have run that
+differs: what an expression works out only sometimes, as `a` in `a if b else c`.
 """
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -26,14 +28,47 @@ FILE = __file__.removesuffix(".py") + ".txt"
 seen = set()
 
 
-def has_run(line):
+def has_run(line, value=None):
     if line not in seen:
         seen.add(line)
         with open(FILE, "a") as notes:  # one short write: processes don't cut each other's lines
             notes.write(f"{line}\\n")
+    return value
 """
 """A module that writes down which of the marked lines have run, in whatever process."""
 MODULE = "lines_that_ran"
+
+
+class Arm(NamedTuple):
+    """An expression inside another one, that runs in some cases only."""
+
+    node: ast.AST
+    """What it is a part of."""
+    part: str
+    place: int | None
+    """Which one of several such parts."""
+
+    @property
+    def expression(self) -> ast.expr:
+        """The arm itself."""
+        part = getattr(self.node, self.part)
+        expression: ast.expr = part if self.place is None else part[self.place]
+        return expression
+
+    @property
+    def position(self) -> str:
+        """Its line and column, `LINE:COLUMN`."""
+        return f"{self.expression.lineno}:{self.expression.col_offset + 1}"
+
+    def wrap(self, note: str) -> None:
+        """Has the arm write a note when it has run."""
+        call: ast.Call = ast.parse(f"__has_run__({note!r})", mode="eval").body  # type: ignore[assignment]
+        ast.copy_location(call, self.expression)  # so its position stays what it was
+        call.args.append(self.expression)
+        if self.place is None:
+            setattr(self.node, self.part, call)
+        else:
+            getattr(self.node, self.part)[self.place] = call
 
 
 @dataclass(eq=False)
@@ -45,8 +80,12 @@ class Edit:
     """Where it shows that the statement runs."""
     before: ast.AST | None
     """Of that block; None where there is nothing that could run, or it makes no difference."""
+    arms: list[Arm] = field(default_factory=list)
+    """Those of its arms that differ."""
     fixed: dict[str, str] = field(default_factory=dict)
     """What it gives a value once and for all: constants, fields and arguments with defaults."""
+    other_number: bool = False
+    """It has a number in the place of another one."""
 
 
 class Edits(NamedTuple):
@@ -60,15 +99,16 @@ class Edits(NamedTuple):
 
     @property
     def revalued(self) -> list[int]:
-        """Lines of what has one fixed value in the old version, and another in the new one.
+        """Lines of what has one value in the old version, and another in the new one.
 
-        Such a line runs whoever uses the value, so that it has run shows nothing.
+        That such a line has run shows nothing: other results may come from the same value.
         """
         before = {name: value for edit in self.old for name, value in edit.fixed.items()}
         return [
             edit.line
             for edit in self.new
-            if any(before.get(name, value) != value for name, value in edit.fixed.items())
+            if edit.other_number
+            or any(before.get(name, value) != value for name, value in edit.fixed.items())
         ]
 
 
@@ -80,7 +120,12 @@ def differences(old: ast.Module, new: ast.Module) -> Edits:
 
 
 def mark(tree: ast.Module, edits: list[Edit], name: str) -> str:
-    """Returns the file's text with a note before each edit, `NAME:LINE`, that it has run."""
+    """Returns the file's text with a note for each edit, `NAME:LINE`, that it has run.
+
+    Of each arm the note is `NAME:LINE:COLUMN`.
+    """
+    for arm in [arm for edit in edits for arm in edit.arms]:
+        arm.wrap(f"{name}:{arm.position}")
     for edit in edits:
         if edit.before is not None:
             at, note = edit.block.index(edit.before), f"{name}:{edit.line}"
@@ -92,7 +137,8 @@ def mark(tree: ast.Module, edits: list[Edit], name: str) -> str:
 
 def marked(edits: list[Edit], name: str) -> list[str]:
     """Returns the notes that there are where all of the edits have run."""
-    return [f"{name}:{edit.line}" for edit in edits if edit.before is not None]
+    lines = [str(edit.line) for edit in edits if edit.before is not None]
+    return [f"{name}:{at}" for at in lines + [arm.position for edit in edits for arm in edit.arms]]
 
 
 def prepare_notes(source: Path) -> None:
@@ -117,8 +163,8 @@ def _compare(
         for a, b in _paired(olds[i:k], news[j:n]):
             if same != "equal":
                 needs_run = not (a and b and _need_no_run(a, b))
-                edits.old.extend(_edit(a, one, scope, needs_run))
-                edits.new.extend(_edit(b, other, scope, needs_run))
+                edits.old.extend(_edit(a, b, one, scope, needs_run))
+                edits.new.extend(_edit(b, a, other, scope, needs_run))
             for part in INSIDE:
                 _compare(a, b, part, _scope_in(a or b, scope), edits)
 
@@ -137,7 +183,10 @@ def _paired(
         yield None, new
 
 
-def _edit(node: ast.AST | None, block: Block, scope: str | None, needs_run: bool) -> list[Edit]:
+def _edit(
+    node: ast.AST | None, other: ast.AST | None, block: Block, scope: str | None, needs_run: bool
+) -> list[Edit]:
+    """The edit that one version's node is, where the other version has another one or none."""
     if node is None:
         return []
     before: ast.AST | None = None if _opens(node) else node
@@ -145,7 +194,68 @@ def _edit(node: ast.AST | None, block: Block, scope: str | None, needs_run: bool
         block = _block(node, "body")
         before = next(iter(_live(block)), None)
     line = (node.pattern if isinstance(node, ast.match_case) else node).lineno  # type: ignore[attr-defined]
-    return [Edit(line, block, before if needs_run else None, _fixed(node, scope))]
+    if not needs_run:
+        return [Edit(line, block, None, [], _fixed(node, scope))]
+    numbers = _numbers(node), _numbers(other)
+    replaced = bool(numbers[0] - numbers[1] and numbers[1] - numbers[0])
+    return [Edit(line, block, before, _new_arms(node, other), _fixed(node, scope), replaced)]
+
+
+def _new_arms(node: ast.AST, other: ast.AST | None) -> list[Arm]:
+    """The arms of a node's header that another node's header has not."""
+    left = Counter((arm.part, ast.dump(arm.expression)) for arm in _arms(other))
+    found = []
+    for arm in _arms(node):
+        left[key := (arm.part, ast.dump(arm.expression))] -= 1
+        if left[key] < 0:
+            found.append(arm)
+    return found
+
+
+def _arms(node: ast.AST | None) -> list[Arm]:
+    """All arms in a node's header; an arm's own arms come after it."""
+    found: list[Arm] = []
+    for part in _walk_header(node):
+        match part:
+            case ast.IfExp():
+                found += [Arm(part, "body", None), Arm(part, "orelse", None)]
+            case ast.Lambda():
+                found += [Arm(part, "body", None)]
+            case ast.BoolOp():
+                found += [Arm(part, "values", place) for place in range(1, len(part.values))]
+            case ast.Compare():
+                chain = range(1, len(part.comparators))
+                found += [Arm(part, "comparators", place) for place in chain]
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
+                found += [Arm(part, "elt", None)]
+            case ast.DictComp():
+                found += [Arm(part, "key", None), Arm(part, "value", None)]
+            case ast.comprehension():
+                found += [Arm(part, "ifs", place) for place in range(len(part.ifs))]
+    return found
+
+
+def _numbers(node: ast.AST | None) -> Counter[str]:
+    """The numbers and truth values in a node's header, with their signs."""
+    parts = list(_walk_header(node))
+    negative = [
+        part.operand
+        for part in parts
+        if isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.USub)
+    ]
+    return Counter(
+        f"{'-' * negative.count(part)}{part.value!r}"
+        for part in parts
+        if isinstance(part, ast.Constant) and isinstance(part.value, int | float | complex)
+    )
+
+
+def _walk_header(node: ast.AST | None) -> Iterator[ast.AST]:
+    """All that is in a node but for the statements inside it."""
+    for name, value in ast.iter_fields(node) if node is not None else ():
+        for part in value if isinstance(value, list) else [value]:
+            if name not in INSIDE and isinstance(part, ast.AST):
+                yield from ast.walk(part)
 
 
 def _fixed(node: ast.AST, scope: str | None) -> dict[str, str]:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from world_models.agent import AgentFiles
     from world_models.evaluation.gate import Judgement
 
-PARAMS = Path("params.yaml")
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command; what a user can fix ends it with one line on stderr and exit code 1."""
@@ -88,14 +86,14 @@ def _positive(text: str) -> float:
 def _explained(error: WorldModelsError) -> str:
     """The error in one line, with what to do about it where that is known."""
     from world_models.layout import explain
-    from world_models.params import round_names
+    from world_models.params import PARAMS, round_names
 
     return explain(error, round_names(PARAMS))
 
 
 def _params(options: argparse.Namespace) -> None:
     """Prints the values in force for a round, where each comes from, and how to set it."""
-    from world_models.params import Params
+    from world_models.params import PARAMS, Params
     from world_models.reference import in_force, reference
 
     if options.reference:
@@ -139,7 +137,7 @@ def _require_agent(options: argparse.Namespace, agent: "AgentFiles") -> None:
     """Whatever is wrong with V, M and C is said before anything is played."""
     from world_models.evaluation.protocol import agent_to_score
     from world_models.layout import maker, repro
-    from world_models.params import round_names
+    from world_models.params import PARAMS, round_names
     from world_models.tasks import get_task
 
     try:
@@ -185,7 +183,7 @@ def _row(task: str, judgement: "Judgement") -> str:
 
 def _task_of(round_: str) -> str:
     """The task of a round, as params.yaml has it; a first round has its task's name."""
-    from world_models.params import Params
+    from world_models.params import PARAMS, Params
 
     return Params(PARAMS, round_).task if PARAMS.exists() else round_
 

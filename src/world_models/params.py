@@ -24,6 +24,8 @@ from world_models.tasks import get_task, task_names
 from world_models.vae.config import EncodeConfig, VAEConfig
 from world_models.worlds.config import DreamConfig
 
+PARAMS = Path("params.yaml")
+"""The file, in the project's folder."""
 SECTIONS: dict[str, type[Config]] = {
     "collect": CollectConfig,
     "vae": VAEConfig,
@@ -123,6 +125,7 @@ class Params:
             self._contents["scale"] = scale
         self._changes: dict[str, Mapping[str, object]] = {}
         self.scale: str = self._validated(str, "scale")
+        self._refuse_unknown_scale()
         self.rounds: dict[str, RoundConfig] = self._validated(dict[str, RoundConfig], "rounds")
         if round_ not in self.rounds and round_ in task_names():  # by hand: its first round
             self.rounds |= {round_: RoundConfig(task=round_, after=NOTHING, settings=round_)}
@@ -268,6 +271,13 @@ class Params:
                 _refuse_unknown(f"{block.place}.", block.values, SECTIONS)
                 keys = self.scale, self.task, name
                 yield {part: [self._layer(*keys, part)] for part in block.values}
+
+    def _refuse_unknown_scale(self) -> None:
+        blocks = self._contents.items()
+        scales = [name for name, block in blocks if isinstance(block, dict) and ALL in block]
+        if self.scale not in scales:
+            named = f"{self.path.name}: scale: unknown scale {self.scale!r}"
+            raise ConfigError(f"{named}; there are: {_listed(scales)}")
 
     def _refuse_name_or_task(self, round_: str) -> None:
         """A name is a part of paths and of stages' names; a task's is that of its first round."""

@@ -1,6 +1,8 @@
 """The parameters on paper: a page of all there are, and a table of those in force."""
 
-from world_models.params import GENERAL, SECTIONS, Params
+from collections.abc import Iterator
+
+from world_models.params import GENERAL, PARAMS, SECTIONS, Params
 from world_models.tasks import get_task, task_names
 
 REFERENCE = """# Parameters
@@ -17,6 +19,7 @@ the values in force, where each comes from, and how to set it.
 def in_force(params: Params) -> list[tuple[str, str, str, str]]:
     """Returns a row a parameter: its name, its value, where that comes from, and how to set it."""
     rows = [("parameter", "value", "from", "set it with")]
+    rows += [(name, shown(value), PARAMS.name, f"-S {name}=…") for name, value in general(params)]
     for section, kind in SECTIONS.items():
         values, origins = params.section(kind).model_dump(), params.origins(section)
         for name, value in values.items():
@@ -25,6 +28,15 @@ def in_force(params: Params) -> list[tuple[str, str, str, str]]:
             set_with = f"-S {plus}{key}.{name}=…"
             rows.append((f"{section}.{name}", shown(value), origins[name], set_with))
     return rows
+
+
+def general(params: Params) -> Iterator[tuple[str, object]]:
+    """Yields names and values of what is the same at every scale."""
+    yield "scale", params.scale
+    yield "seed", params.seed
+    for section, kind in GENERAL.items():
+        for name, value in params.general(kind).model_dump().items():
+            yield f"{section}.{name}", value
 
 
 def reference() -> str:

@@ -228,9 +228,28 @@ def test_what_is_gone_or_new_has_to_have_run(copies, old, new, line):
     refuse_unproven(edited("file.py", old, new), copies)
 
 
+def test_an_arm_has_to_have_run(copies):
+    """The cell state is none of Pendulum's features."""
+    old = "def features(z, state, cell):\n    return [z, *([state.cell] if cell else [])]"
+    files = edited("file.py", old, old.replace("state.cell", "state.hidden"))
+    for copy in copies[1:]:
+        (copy / "src" / "lines_that_ran.txt").write_text("file.py:2\n")
+    with pytest.raises(RefusedError, match=f"^file.py:2:18: {CANT_TELL}$"):
+        refuse_unproven(files, copies)
+    for copy in copies[1:]:
+        (copy / "src" / "lines_that_ran.txt").write_text("file.py:2\nfile.py:2:18\n")
+    refuse_unproven(files, copies)
+
+
 def test_another_value_is_refused_even_where_all_results_are_equal(copies):
     for copy in copies[1:]:
         (copy / "src" / "lines_that_ran.txt").write_text("file.py:1\n")
     with pytest.raises(RefusedError, match=r"^file.py:1: has another value"):
         refuse_unproven(edited("file.py", "LIMIT = 3", "LIMIT = 4"), copies)
     refuse_unproven(edited("file.py", "LIMIT = 3", "MOST = 3"), copies)
+    for copy in copies[1:]:
+        (copy / "src" / "lines_that_ran.txt").write_text("file.py:2\n")
+    # worlds/real.py: none of Pendulum's rewards is over 0.
+    old = "def patient(reward):\n    return reward > 0"
+    with pytest.raises(RefusedError, match=r"^file.py:2: has another value"):
+        refuse_unproven(edited("file.py", old, old.replace("0", "5")), copies)
