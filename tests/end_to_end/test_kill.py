@@ -15,22 +15,26 @@ from tests.projects import change_parameters, environment
 
 DVC, STAGE, WORKER = "dvc", "pipelines.", "spawn_main"
 """Words in the command line of who is killed."""
-KILLS = {
-    "collect": [("episodes/shard-*", 1, WORKER), ("episodes/shard-*", 3, DVC)],
-    "vae": [("last.ckpt", 1, STAGE), ("ended", 1, DVC)],
-    "encode": [("latents/shard-*", 2, STAGE)],
-    "rnn": [("last.ckpt", 1, DVC)],
-    "fidelity": [("run-id", 1, STAGE)],
-    "evaluate": [("returns.jsonl", 1, WORKER), ("returns.jsonl", 10, STAGE)],
-    "register": [("run-id", 1, DVC)],
-    # The last, since with two threads its results are others.
-    "controller": [
-        ("generations.jsonl", 1, WORKER),
-        ("generations.jsonl", 2, STAGE),
-        ("generations.jsonl", 3, DVC),
-    ],
-}
-"""Of each stage, in order: who is killed once there is so much in its state."""
+PIPELINE = [
+    ("collect", "episodes/shard-*", 1, WORKER),
+    ("collect", "episodes/shard-*", 3, DVC),
+    ("vae", "last.ckpt", 1, STAGE),
+    ("vae", "ended", 1, DVC),
+    ("encode", "latents/shard-*", 2, STAGE),
+    ("rnn", "last.ckpt", 1, DVC),
+    ("fidelity", "run-id", 1, STAGE),
+    ("evaluate", "returns.jsonl", 1, WORKER),
+    ("evaluate", "returns.jsonl", 10, STAGE),
+    ("register", "run-id", 1, DVC),
+]
+"""In order: the stage, who is killed, and what has to be in the stage's state by then."""
+CONTROLLER = [
+    ("controller", "generations.jsonl", 1, WORKER),
+    ("controller", "generations.jsonl", 2, STAGE),
+    ("controller", "generations.jsonl", 3, DVC),
+]
+"""The same of the stage whose results are others with two threads."""
+NAMES = ["collect", "vae", "encode", "rnn", "fidelity", "controller", "evaluate", "register"]
 SAYS = {
     "collect": ["collect: going on after", " of 6 shards"],
     "vae": ["vae: going on after 20 of 20 batches"],
@@ -40,7 +44,8 @@ SAYS = {
     "evaluate": ["evaluate: going on after 10 of 10 jobs"],
 }
 """What it says when it is left alone at last."""
-THREADS = {"controller": {"OMP_NUM_THREADS": "2"}}
+ALONE = ["--single-item", "controller@pendulum"]
+TWO_THREADS = {"OMP_NUM_THREADS": "2"}
 """With two, the controller's worlds have a process each."""
 
 
@@ -56,22 +61,22 @@ def project(copy) -> Path:
     return project
 
 
-def forget(project, name):
-    """Has DVC take a stage for one that has never run."""
+def forget(project, names):
+    """Has DVC take stages for ones that have never run."""
     with modify_yaml(project / "dvc.lock") as lock:
-        del lock["stages"][f"{name}@pendulum"]
+        for name in names:
+            del lock["stages"][f"{name}@pendulum"]
     for entry in (project / ".dvc" / "cache" / "runs").glob("*/*/*"):
-        if f"pipelines.{name} " in entry.read_text():
+        if any(f"pipelines.{name} " in entry.read_text() for name in names):
             shutil.rmtree(entry.parent)
 
 
-def start(project, name, *options):
-    """Dvc at work on one stage."""
-    stage = f"{name}@pendulum"
+def start(project, *options, **variables):
+    """Dvc at work on what is stale."""
     return psutil.Popen(
-        [sys.executable, "-m", "dvc", "repro", *options, "--single-item", stage],
+        [sys.executable, "-m", "dvc", "repro", *options],
         cwd=project,
-        env=environment(project) | THREADS.get(name, {}),
+        env=environment(project) | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -85,15 +90,9 @@ def end(process):
     return said
 
 
-def kept(project, name, pattern):
-    """Files of a stage's state, with their inodes: new ones have others."""
-    found = (project / ".state" / f"{name}@pendulum").glob(f"*/{pattern}")
-    return {file: file.stat().st_ino for file in found}
-
-
 def done(project, name, pattern):
     """How much there is in a stage's state: files, or lines of a journal."""
-    found = kept(project, name, pattern)
+    found = list((project / ".state" / f"{name}@pendulum").glob(f"*/{pattern}"))
     journals = [file.read_text().count("\n") for file in found if file.suffix == ".jsonl"]
     return sum(journals) if journals else len(found)
 
@@ -108,24 +107,56 @@ def kill(process, word):
     return said
 
 
-@pytest.mark.parametrize("name", KILLS)
-def test_a_stage_goes_on_where_it_was_killed(project, name):
-    forget(project, name)
-    for pattern, count, whom in KILLS[name]:
-        process = start(project, name)
+def shards(folder):
+    """When each shard in a folder, or deeper, was written."""
+    found = folder.rglob("shard-*.zip")
+    return {(file.parent.name, file.name): file.stat().st_mtime_ns for file in found}
+
+
+def kill_all(project, kills, *options, **variables):
+    """Begins again after each kill, the last time to end well.
+
+    Returns what dvc said, and when the shards were written that were there at the kills.
+    """
+    said, written = [], {}
+    for name, pattern, count, whom in kills:
+        process = start(project, *options, **variables)
         while done(project, name, pattern) < count:
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.02)
-        said = kill(process, whom)
+        said.append(kill(process, whom))
+        written |= shards(project / ".state")
         if whom == WORKER:
-            assert f"{name}: a worker process died" in said
-            assert "Traceback" not in said
-    shards = kept(project, name, "*/shard-*")
-    said = end(start(project, name))
-    assert all(line in said for line in SAYS.get(name, [])), said
-    after = kept(project, name, "*/shard-*")
-    assert {file: after[file] for file in shards} == shards
-    assert len(after) >= len(shards) >= (name in ("collect", "encode"))
+            assert f"{name}: a worker process died" in said[-1]
+            assert "Traceback" not in said[-1]
+    said.append(end(start(project, *options, **variables)))
+    return "".join(said), written
+
+
+@pytest.fixture(scope="module")
+def pipeline(project):
+    """All stages but the controller were killed, each once or more."""
+    forget(project, [name for name in NAMES if name != "controller"])
+    return kill_all(project, PIPELINE)
+
+
+@pytest.fixture(scope="module")
+def controller(project, pipeline):
+    """So was the controller, after all others."""
+    forget(project, ["controller"])
+    return kill_all(project, CONTROLLER, *ALONE, **TWO_THREADS)
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_a_stage_goes_on_where_it_was_killed(request, name):
+    said, _ = request.getfixturevalue("controller" if name == "controller" else "pipeline")
+    assert all(line in said for line in SAYS[name]), said
+
+
+def test_a_shard_is_not_made_a_second_time(project, pipeline):
+    _, written = pipeline
+    assert {folder for folder, _ in written} == {"episodes", "latents"}
+    assert written.items() <= shards(project / "data").items()
 
 
 def runs(project):
@@ -138,9 +169,9 @@ def runs(project):
     return found, client
 
 
-def test_the_runs_were_continued(project):
+def test_the_runs_were_continued(project, controller):
     found, client = runs(project)
-    assert sorted(found) == sorted(f"{name}@pendulum" for name in KILLS)
+    assert sorted(found) == sorted(f"{name}@pendulum" for name in NAMES)
     for name, (only, *others) in found.items():
         assert not others, name
         assert only.info.status == "FINISHED"
@@ -157,22 +188,22 @@ def stages(project):
     return load_yaml(project / "dvc.lock")["stages"]
 
 
-def test_undisturbed_everything_has_the_same_hash(project, finished):
+def test_undisturbed_everything_has_the_same_hash(project, controller, finished):
     disturbed, undisturbed = stages(project), stages(finished)
     assert disturbed.keys() == undisturbed.keys()
     for name in undisturbed.keys() - {"controller@pendulum"}:
         assert disturbed[name] == undisturbed[name], name
 
 
-def test_again_c_has_the_same_hash(project):
+def test_again_c_has_the_same_hash(project, controller):
     """Held against itself, since it takes an equal number of threads."""
     disturbed = stages(project)
-    assert "> python -m" in end(start(project, "controller", "--force"))
+    assert "> python -m" in end(start(project, *ALONE, "--force", **TWO_THREADS))
     assert stages(project) == disturbed
     found, _ = runs(project)
     assert len(found["controller@pendulum"]) == 2  # it was no resuming
 
 
-def test_what_dvc_has_taken_leaves_no_state_but_the_last_stages(project):
+def test_what_dvc_has_taken_leaves_no_state_but_the_last_stages(project, controller):
     left = [path.parent.name for path in (project / ".state").glob("*/*")]
     assert left == ["controller@pendulum"]

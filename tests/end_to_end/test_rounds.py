@@ -39,6 +39,8 @@ def made(copy):
     project = copy()
     declare(project, ROUND, "pendulum")
     change_parameters(project, "compare_rounds", {"rounds": [ROUND]})
+    change_parameters(project, "smoke.pendulum.later.controller", {"generations": 2})
+    change_parameters(project, "smoke.pendulum.later.evaluate", {"episodes": 2})
     return project, dvc(project, "repro")
 
 
@@ -100,7 +102,7 @@ def test_m_and_c_go_on_from_the_round_before(rounds):
 def test_a_round_keeps_the_c_before_it_where_evolution_finds_no_better(rounds):
     with rounds[1].report("generations.csv").open() as file:
         tried = {int(row["generation"]): float(row["real_mean"]) for row in csv.DictReader(file)}
-    assert list(tried) == [0, 1, 2, 3, 4]
+    assert list(tried) == [0, 1, 2]
     kept = json.loads(rounds[1].report("controller.json").read_text())
     assert (kept["kept_generation"], kept["real_mean"]) == max(
         tried.items(), key=lambda pair: pair[1]
