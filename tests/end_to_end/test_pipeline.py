@@ -49,7 +49,8 @@ def read(path: Path, tasks: list[str]) -> Made:
 def games(tmp_path_factory):
     """The paper's games, in one project."""
     path = tmp_path_factory.mktemp("games")
-    make_finished(path, GAMES, {"machine": {"workers": 1}})
+    changes = {"machine": {"workers": 1}, "smoke.all.fidelity": {"episodes": 2}}
+    make_finished(path, GAMES, changes)
     return read(path, GAMES)
 
 
