@@ -10,12 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipelines.dvc.lineage import Lineage, lineage, outputs, run_cache, runner
+from pipelines.dvc.lineage import Lineage, lineage, outputs, repository, run_cache, runner
 from pipelines.dvc.resume import BY_HAND, held_state, run_name
 from pipelines.dvc.verify import verify_inputs
 from world_models.collecting.config import CollectConfig
@@ -168,7 +169,8 @@ def main(
     leave_nothing_behind()
     keep_freed_memory()
     try:
-        _run(name, arguments.round, getattr(arguments, "variant", ""), sections, work)
+        with repository() if "DVC_STAGE" in os.environ else nullcontext():
+            _run(name, arguments.round, getattr(arguments, "variant", ""), sections, work)
     except (WorldModelsError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in USER_FAULTS:
             raise

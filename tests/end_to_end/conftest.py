@@ -27,9 +27,13 @@ CREDENTIALS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """These take longest, so they come first: else one worker would end long after the other."""
+    """These take longest, so they come first: else one worker would end long after the other.
+
+    The very first make the finished project, and go without it meanwhile.
+    """
+    first = ("test_kill.py", "test_pipeline.py")
     here = Path(__file__).parent
-    items.sort(key=lambda item: here not in item.path.parents)
+    items.sort(key=lambda item: (item.path.name not in first, here not in item.path.parents))
 
 
 @pytest.fixture(scope="session")

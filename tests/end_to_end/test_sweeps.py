@@ -9,7 +9,8 @@ from dvc.utils.serialize import load_yaml
 from mlflow import MlflowClient
 from PIL import Image
 
-from tests.projects import change_parameters, dvc, run
+from tests.projects import change_parameters, dvc
+from tests.stages import run_here, stay_as_it_is
 from world_models.controller.checkpoint import read_controller_sizes
 from world_models.data.seeds import TEST
 
@@ -151,7 +152,7 @@ def test_a_later_round_depends_on_nothing_that_a_sweep_has_made(project):
 
 
 @pytest.mark.parametrize("name", ["sweep_temperature", "sweep_inputs"])
-def test_a_variant_that_is_none_is_named(project, name):
-    command = ("python", "-m", f"pipelines.{name}", "pendulum", "warm")
-    said = run(project, *command, expected=1).stderr
-    assert said.startswith(f"{name}: warm: no ")
+def test_a_variant_that_is_none_is_named(project, monkeypatch, name):
+    monkeypatch.chdir(project)
+    stay_as_it_is(monkeypatch)
+    assert str(run_here(name, "pendulum", "warm")).startswith(f"{name}: warm: no ")
