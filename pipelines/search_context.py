@@ -148,7 +148,7 @@ def controller_sizes(
 def warm_start(context: Context, rnn: MDNRNN, sizes: ControllerSizes) -> Controllers | None:
     """Reads the controller that evolution begins from, if there is to be one.
 
-    Raises ConfigError where its C is not of these sizes, CheckpointError where the file
+    Raises ConfigError where that controller is not of these sizes, CheckpointError where the file
     is missing, damaged or not of this M.
     """
     if context.config.controller.warm_start is None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 FILES = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore")
 FOLDERS = ("pipelines", "src", "data/nothing", "models/nothing")
 STEPS = {"carracing": (1000, 250), "takecover": (2100, 300), "pendulum": (200, 60)}
-"""Steps of an episode at most: the game's own, and a project's, whose results mean nothing."""
+"""Steps of an episode at most: in the game's file, and in a test's project, where less will do."""
 
 
 def make_project(project: Path, tasks: Sequence[str]) -> None:

@@ -24,7 +24,15 @@ from dvc.repo import Repo
 from dvc.utils.serialize import modify_yaml
 from dvc_data.hashfile.build import build
 
-from pipelines.dvc.edits import Edits, differences, mark, marked, notes, prepare_notes
+from pipelines.dvc.edits import (
+    Edits,
+    differences,
+    mark,
+    marked,
+    notes,
+    prepare_notes,
+    renumbered,
+)
 from pipelines.dvc.smoke import begin, copy_folder, copy_revision
 from world_models.runtime.errors import WorldModelsError
 
@@ -234,6 +242,7 @@ def outputs(copy: Path) -> dict[str, str]:
 def refuse_unproven(files: Sequence[ChangedFile], copies: Copies) -> None:
     """Raises RefusedError for an edited line that Pendulum's results say nothing of."""
     old, new = (notes(copy / "src") for copy in copies[1:])
+    other_numbers = renumbered([file.edits for file in files])
     for path, _, _, edits in files:
         idle = [note for note in marked(edits.new, path) if note not in new]
         gone = [note for note in marked(edits.old, path) if note not in old]
@@ -242,7 +251,7 @@ def refuse_unproven(files: Sequence[ChangedFile], copies: Copies) -> None:
             raise RefusedError(
                 f"{idle[0]}: Pendulum's pipeline never runs this, so it can't tell: run `dvc repro`"
             )
-        for line in edits.revalued:
+        for line in [*edits.revalued, *(at.line for at in edits.new if at in other_numbers)]:
             raise RefusedError(
                 f"{path}:{line}: has another value, and Pendulum's results can't tell whether "
                 "other results depend on it: run `dvc repro`"

@@ -8,7 +8,7 @@ differs: what an expression works out only sometimes, as `a` in `a if b else c`.
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
@@ -57,8 +57,9 @@ class Arm(NamedTuple):
 
     @property
     def position(self) -> str:
-        """Its line and column, `LINE:COLUMN`."""
-        return f"{self.expression.lineno}:{self.expression.col_offset + 1}"
+        """Where it begins and ends, `LINE:COLUMN-LINE:COLUMN`: another may begin there too."""
+        at = self.expression
+        return f"{at.lineno}:{at.col_offset + 1}-{at.end_lineno}:{at.end_col_offset}"
 
     def wrap(self, note: str) -> None:
         """Has the arm write a note when it has run."""
@@ -84,8 +85,12 @@ class Edit:
     """Those of its arms that differ."""
     fixed: dict[str, str] = field(default_factory=dict)
     """What it gives a value once and for all: constants, fields and arguments with defaults."""
-    other_number: bool = False
-    """It has a number in the place of another one."""
+    numbers: list[str] = field(default_factory=list)
+    """The numbers in it, with their signs."""
+    inside: bool = False
+    """It stands in a function."""
+    settles: bool = False
+    """It gives something a value in a way that no name shows, or numbers another order."""
 
 
 class Edits(NamedTuple):
@@ -93,28 +98,48 @@ class Edits(NamedTuple):
 
     old: list[Edit]
     new: list[Edit]
+    fixed: tuple[dict[str, str], dict[str, str]]
+    """The values that each version's statements outside functions give, by name; the last wins."""
 
     def __bool__(self) -> bool:
         return bool(self.old or self.new)
 
     @property
     def revalued(self) -> list[int]:
-        """Lines of what has one value in the old version, and another in the new one.
+        """Lines that give something a value which it has otherwise in the other version.
 
         That such a line has run shows nothing: other results may come from the same value.
         """
-        before = {name: value for edit in self.old for name, value in edit.fixed.items()}
-        return [
+        before, after = self.fixed
+        pairs = [(edit, after) for edit in self.old] + [(edit, before) for edit in self.new]
+        lines = {
             edit.line
-            for edit in self.new
-            if edit.other_number
-            or any(before.get(name, value) != value for name, value in edit.fixed.items())
-        ]
+            for edit, others in pairs
+            if edit.settles or any(others.get(name, v) != v for name, v in edit.fixed.items())
+        }
+        return sorted(lines)
+
+
+def renumbered(every: Sequence[Edits]) -> list[Edit]:
+    """Returns new edits that have numbers which are in no old one, of all files together.
+
+    Where none vanishes, constants may be new; but no number in a function.
+    """
+    old = [edit for edits in every for edit in edits.old]
+    new = [edit for edits in every for edit in edits.new]
+    before, after = (Counter(n for edit in side for n in edit.numbers) for side in (old, new))
+    extra = after - before
+    replaced = bool(before - after)
+    return [
+        edit
+        for edit in new
+        if any(number in extra for number in edit.numbers) and (replaced or edit.inside)
+    ]
 
 
 def differences(old: ast.Module, new: ast.Module) -> Edits:
     """Returns what differs between two versions of a file."""
-    edits = Edits([], [])
+    edits = Edits([], [], (_all_fixed(old.body, ""), _all_fixed(new.body, "")))
     _compare(old, new, "body", "", edits)
     return edits
 
@@ -122,7 +147,7 @@ def differences(old: ast.Module, new: ast.Module) -> Edits:
 def mark(tree: ast.Module, edits: list[Edit], name: str) -> str:
     """Returns the file's text with a note for each edit, `NAME:LINE`, that it has run.
 
-    Of each arm the note is `NAME:LINE:COLUMN`.
+    Of an arm the note has its position in the place of the line.
     """
     for arm in [arm for edit in edits for arm in edit.arms]:
         arm.wrap(f"{name}:{arm.position}")
@@ -196,20 +221,53 @@ def _edit(
     line = (node.pattern if isinstance(node, ast.match_case) else node).lineno  # type: ignore[attr-defined]
     if not needs_run:
         return [Edit(line, block, None, [], _fixed(node, scope))]
-    numbers = _numbers(node), _numbers(other)
-    replaced = bool(numbers[0] - numbers[1] and numbers[1] - numbers[0])
-    return [Edit(line, block, before, _new_arms(node, other), _fixed(node, scope), replaced)]
+    numbers, others = _numbers(node), _numbers(other)
+    reordered = numbers != others and sorted(numbers) == sorted(others)
+    return [
+        Edit(
+            line,
+            block,
+            before,
+            _new_arms(node, other),
+            _fixed(node, scope),
+            numbers,
+            scope is None,
+            reordered or _settles(node, other, scope),
+        )
+    ]
+
+
+def _settles(node: ast.AST, other: ast.AST | None, scope: str | None) -> bool:
+    """Whether a statement outside functions gives something a value, and not to a plain name."""
+    if isinstance(node, ast.ClassDef):
+        return isinstance(other, ast.ClassDef) and _bases(node) != _bases(other)
+    if scope is None or isinstance(node, FUNCTIONS):
+        return False
+    if isinstance(node, ast.Expr):
+        return True
+    targets = _targets(node)
+    return any(not isinstance(target, ast.Name) for target in targets)
+
+
+def _bases(node: ast.ClassDef) -> list[str]:
+    return [ast.dump(base) for base in (*node.bases, *node.keywords)]
 
 
 def _new_arms(node: ast.AST, other: ast.AST | None) -> list[Arm]:
     """The arms of a node's header that another node's header has not."""
-    left = Counter((arm.part, ast.dump(arm.expression)) for arm in _arms(other))
+    left = Counter(map(_key, _arms(other)))
     found = []
     for arm in _arms(node):
-        left[key := (arm.part, ast.dump(arm.expression))] -= 1
+        left[key := _key(arm)] -= 1
         if left[key] < 0:
             found.append(arm)
     return found
+
+
+def _key(arm: Arm) -> tuple[str, str, str]:
+    """What makes an arm the same one in both versions: what it says, and what decides on it."""
+    decides = getattr(arm.node, "test", arm.node)
+    return arm.part, ast.dump(arm.expression), ast.dump(decides)
 
 
 def _arms(node: ast.AST | None) -> list[Arm]:
@@ -228,26 +286,28 @@ def _arms(node: ast.AST | None) -> list[Arm]:
                 found += [Arm(part, "comparators", place) for place in chain]
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
                 found += [Arm(part, "elt", None)]
+                found += [Arm(inner, "iter", None) for inner in part.generators[1:]]
             case ast.DictComp():
                 found += [Arm(part, "key", None), Arm(part, "value", None)]
+                found += [Arm(inner, "iter", None) for inner in part.generators[1:]]
             case ast.comprehension():
                 found += [Arm(part, "ifs", place) for place in range(len(part.ifs))]
     return found
 
 
-def _numbers(node: ast.AST | None) -> Counter[str]:
-    """The numbers and truth values in a node's header, with their signs."""
+def _numbers(node: ast.AST | None) -> list[str]:
+    """The numbers and truth values in a node's header, with their signs, in order."""
     parts = list(_walk_header(node))
     negative = [
         part.operand
         for part in parts
         if isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.USub)
     ]
-    return Counter(
+    return [
         f"{'-' * negative.count(part)}{part.value!r}"
         for part in parts
         if isinstance(part, ast.Constant) and isinstance(part.value, int | float | complex)
-    )
+    ]
 
 
 def _walk_header(node: ast.AST | None) -> Iterator[ast.AST]:
@@ -270,8 +330,24 @@ def _fixed(node: ast.AST, scope: str | None) -> dict[str, str]:
             *zip(names.kwonlyargs, names.kw_defaults, strict=True),
         ]
         return {f"{scope}{node.name}({arg.arg})": ast.dump(to) for arg, to in defaults if to}
+    return {f"{scope}{ast.unparse(target)}": _header(node) for target in _targets(node)}
+
+
+def _targets(node: ast.AST) -> list[ast.expr]:
+    """What a statement assigns to."""
     targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-    return {f"{scope}{ast.unparse(target)}": _header(node) for target in targets if target}
+    return [target for target in targets if target is not None]
+
+
+def _all_fixed(block: Sequence[ast.AST], scope: str | None) -> dict[str, str]:
+    """What all statements outside functions give a value."""
+    found: dict[str, str] = {}
+    for node in block:
+        found |= _fixed(node, scope)
+        inner = _scope_in(node, scope)
+        for part in INSIDE if inner is not None else ():
+            found |= _all_fixed(_block(node, part), inner)
+    return found
 
 
 def _scope_in(node: ast.AST | None, scope: str | None) -> str | None:

@@ -109,7 +109,8 @@ _opened: "list[Repo]" = []
 @contextmanager
 def _stage(name: str) -> "Iterator[Stage]":
     with repository() as repo:
-        yield next(stage for stage in repo.index.stages if stage.addressing == name)
+        stages = {stage.addressing: stage for stage in repo.index.stages}
+        yield stages[name]
 
 
 def _md5s(entries: Iterable[Any]) -> dict[str, str]:

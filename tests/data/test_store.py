@@ -184,7 +184,7 @@ def test_a_file_that_is_no_shard_is_named(folder, episodes):
 
 
 def test_shards_of_two_data_sets_are_not_read_as_one(folder, episodes):
-    """As after `collect --shard 1` with another number of episodes than the rest was made with."""
+    """As where a shard was copied from a data set with another number of episodes."""
     write_shard(shard_path(folder, 1), episodes[3:], 3)
     refused(folder, shard_path(folder, 1), "one of 3 shards, and others are of 2")
 

@@ -29,7 +29,7 @@ CREDENTIALS = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """These take longest, so they come first: else one worker would end long after the other.
 
-    The very first make the finished project, and go without it meanwhile.
+    The very first are one that makes the finished project, and one that doesn't need it.
     """
     first = ("test_kill.py", "test_pipeline.py")
     here = Path(__file__).parent

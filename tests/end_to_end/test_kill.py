@@ -106,8 +106,8 @@ def kill(process, word):
 
 def note_shards(project, written):
     """Adds when each shard of a stage's state was written; it may have been more than once."""
-    for file in (project / ".state").rglob("shard-*.zip"):
-        with suppress(FileNotFoundError):  # the stage has just ended
+    with suppress(FileNotFoundError):  # a stage may just end
+        for file in (project / ".state").rglob("shard-*.zip"):
             written[file.parent.name, file.name].add(file.stat().st_mtime_ns)
 
 

@@ -96,6 +96,9 @@ def test_m_and_c_go_on_from_the_round_before(rounds):
     )
     kept = json.loads(rounds[1].report("controller.json").read_text())
     assert (second != first).any() == (kept["kept_generation"] > 0)
+    with rounds[1].report("generations.csv").open() as file:
+        tried = [row["real_mean"] for row in csv.DictReader(file)]
+    assert len(set(tried)) == len(tried)  # C moved on, whether for the better or not
     # Rounds draw numbers of their own: from zeros, C would go another way than in the first.
     assert torch.cosine_similarity(first, second).item() > 0.4
 

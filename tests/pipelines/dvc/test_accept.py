@@ -227,10 +227,10 @@ def test_an_arm_has_to_have_run(copies):
     files = edited("file.py", old, old.replace("state.cell", "state.hidden"))
     for copy in copies[1:]:
         (copy / "src" / "lines_that_ran.txt").write_text("file.py:2\n")
-    with pytest.raises(RefusedError, match=f"^file.py:2:18: {CANT_TELL}$"):
+    with pytest.raises(RefusedError, match=f"^file.py:2:18-2:31: {CANT_TELL}$"):
         refuse_unproven(files, copies)
-    for copy in copies[1:]:
-        (copy / "src" / "lines_that_ran.txt").write_text("file.py:2\nfile.py:2:18\n")
+    for copy, end in zip(copies[1:], (29, 31), strict=True):
+        (copy / "src" / "lines_that_ran.txt").write_text(f"file.py:2\nfile.py:2:18-2:{end}\n")
     refuse_unproven(files, copies)
 
 
