@@ -14,8 +14,11 @@ from dvc.utils.serialize import modify_yaml
 ROOT = Path(__file__).parents[1]
 FILES = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore")
 FOLDERS = ("pipelines", "src", "data/nothing", "models/nothing")
-STEPS = {"carracing": (1000, 250), "takecover": (2100, 300), "pendulum": (200, 60)}
-"""Steps of an episode at most: in the game's file, and in a test's project, where less will do."""
+STEPS = {"carracing": (1000, 250), "takecover": (2100, 300)}
+"""Steps of an episode at most: in the game's file, and in a test's project, where less will do.
+
+Not Pendulum's: in the first steps of a swing no C is better than another.
+"""
 
 
 def make_project(project: Path, tasks: Sequence[str]) -> None:
@@ -26,7 +29,7 @@ def make_project(project: Path, tasks: Sequence[str]) -> None:
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / folder, project / folder, ignore=ignored)
     choose(project / "params.yaml", tasks)
-    for task in tasks:
+    for task in STEPS.keys() & set(tasks):
         shorten(project / "src" / "world_models" / "tasks" / f"{task}.py", *STEPS[task])
     run(project, "git", "init", "--quiet")
     dvc(project, "init", "--quiet")

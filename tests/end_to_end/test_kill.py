@@ -23,12 +23,16 @@ PIPELINE = [
     ("vae", "last.ckpt", 1, STAGE),
     ("vae", "ended", 1, DVC),
     ("encode", "latents/shard-*", 2, STAGE),
+    ("rnn", "last.ckpt", 1, DVC),
+    ("fidelity", "run-id", 1, STAGE),
+    ("evaluate", "returns.jsonl", 1, WORKER),
     ("evaluate", "returns.jsonl", 10, STAGE),
     ("register", "run-id", 1, DVC),
 ]
 """In order: the stage, who is killed, and what has to be in the stage's state by then."""
 CONTROLLER = [
     ("controller", "generations.jsonl", 1, WORKER),
+    ("controller", "generations.jsonl", 2, STAGE),
     ("controller", "generations.jsonl", 3, DVC),
 ]
 """The same of the stage whose results are others with two threads."""
@@ -37,6 +41,7 @@ SAYS = {
     "collect": ["collect: going on after", " of 6 shards"],
     "vae": ["vae: going on after 20 of 20 batches"],
     "encode": ["encode: going on after", " of 6 shards"],
+    "rnn": ["rnn: going on after 5 of 10 batches"],
     "controller": ["controller: going on after 3 of 4 generations"],
     "evaluate": ["evaluate: going on after 10 of 10 jobs"],
 }

@@ -39,7 +39,6 @@ def made(copy):
     project = copy()
     declare(project, ROUND, "pendulum")
     change_parameters(project, "compare_rounds", {"rounds": [ROUND]})
-    change_parameters(project, "smoke.pendulum.later.controller", {"generations": 2})
     change_parameters(project, "smoke.pendulum.later.evaluate", {"episodes": 2})
     return project, dvc(project, "repro")
 
@@ -94,11 +93,7 @@ def test_m_and_c_go_on_from_the_round_before(rounds):
     first, second = (
         load_controllers(files.model("controller"), rnns[0]).parameters for files in rounds
     )
-    kept = json.loads(rounds[1].report("controller.json").read_text())
-    assert (second != first).any() == (kept["kept_generation"] > 0)
-    with rounds[1].report("generations.csv").open() as file:
-        tried = [row["real_mean"] for row in csv.DictReader(file)]
-    assert len(set(tried)) == len(tried)  # C moved on, whether for the better or not
+    assert (second != first).any()
     # Rounds draw numbers of their own: from zeros, C would go another way than in the first.
     assert torch.cosine_similarity(first, second).item() > 0.4
 
@@ -106,7 +101,7 @@ def test_m_and_c_go_on_from_the_round_before(rounds):
 def test_a_round_keeps_the_c_before_it_where_evolution_finds_no_better(rounds):
     with rounds[1].report("generations.csv").open() as file:
         tried = {int(row["generation"]): float(row["real_mean"]) for row in csv.DictReader(file)}
-    assert list(tried) == [0, 1, 2]
+    assert list(tried) == [0, 1, 2, 3, 4]
     kept = json.loads(rounds[1].report("controller.json").read_text())
     assert (kept["kept_generation"], kept["real_mean"]) == max(
         tried.items(), key=lambda pair: pair[1]

@@ -192,6 +192,13 @@ def test_names_are_accepted_once_the_pipeline_has_proved_them(short):
     assert UP_TO_DATE in dvc(short, "status")
 
 
+def test_an_edit_that_pendulum_never_runs_is_refused(short):
+    drift = "self.action = np.clip(action"
+    line = 1 + (short / POLICIES).read_text().partition(drift)[0].count("\n")
+    replace(short, POLICIES, drift, "self.action = np.clip(0 + action")
+    assert accept(short, expected=1) == f"accept: {POLICIES}:{line}: {CANT_TELL}"
+
+
 def edited(path, old, new):
     """A file before an edit and with it."""
     return [ChangedFile(path, *(trees := (ast.parse(old), ast.parse(new))), differences(*trees))]
