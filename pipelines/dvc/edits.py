@@ -220,21 +220,20 @@ def _edit(
         before = next(iter(_live(block)), None)
     line = (node.pattern if isinstance(node, ast.match_case) else node).lineno  # type: ignore[attr-defined]
     if not needs_run:
-        return [Edit(line, block, None, [], _fixed(node, scope))]
+        return [Edit(line, block, None, fixed=_fixed(node, scope))]
     numbers, others = _numbers(node), _numbers(other)
     reordered = numbers != others and sorted(numbers) == sorted(others)
-    return [
-        Edit(
-            line,
-            block,
-            before,
-            _new_arms(node, other),
-            _fixed(node, scope),
-            numbers,
-            scope is None,
-            reordered or _settles(node, other, scope),
-        )
-    ]
+    edit = Edit(
+        line,
+        block,
+        before,
+        arms=_new_arms(node, other),
+        fixed=_fixed(node, scope),
+        numbers=numbers,
+        inside=scope is None,
+        settles=reordered or _settles(node, other, scope),
+    )
+    return [edit]
 
 
 def _settles(node: ast.AST, other: ast.AST | None, scope: str | None) -> bool:
@@ -245,8 +244,7 @@ def _settles(node: ast.AST, other: ast.AST | None, scope: str | None) -> bool:
         return False
     if isinstance(node, ast.Expr):
         return True
-    targets = _targets(node)
-    return any(not isinstance(target, ast.Name) for target in targets)
+    return any(not isinstance(target, ast.Name) for target in _targets(node))
 
 
 def _bases(node: ast.ClassDef) -> list[str]:
@@ -284,11 +282,9 @@ def _arms(node: ast.AST | None) -> list[Arm]:
             case ast.Compare():
                 chain = range(1, len(part.comparators))
                 found += [Arm(part, "comparators", place) for place in chain]
-            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
-                found += [Arm(part, "elt", None)]
-                found += [Arm(inner, "iter", None) for inner in part.generators[1:]]
-            case ast.DictComp():
-                found += [Arm(part, "key", None), Arm(part, "value", None)]
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
+                made = [name for name in ("elt", "key", "value") if name in part._fields]
+                found += [Arm(part, name, None) for name in made]
                 found += [Arm(inner, "iter", None) for inner in part.generators[1:]]
             case ast.comprehension():
                 found += [Arm(part, "ifs", place) for place in range(len(part.ifs))]
