@@ -12,7 +12,7 @@ from world_models.collecting.config import CollectConfig
 from world_models.collecting.shards import Origin, collect, shard_jobs
 from world_models.controller.config import ControllerConfig
 from world_models.controller.policy import Controllers, ControllerSizes
-from world_models.data.store import EpisodeStore
+from world_models.data.store import EpisodeStore, shard_path, write_shard
 from world_models.params import Params
 from world_models.rnn.config import RNNConfig
 from world_models.rnn.inference import rnn_for_inference
@@ -20,6 +20,7 @@ from world_models.rnn.model import MDNRNN
 from world_models.rnn.training import RNNTraining
 from world_models.runtime.config import WeightsPrecision
 from world_models.runtime.devices import best_device, cores
+from world_models.runtime.files import link_or_copy
 from world_models.runtime.precision import weights_dtype
 from world_models.tasks import get_task
 from world_models.vae.config import EncodeConfig, VAEConfig
@@ -31,6 +32,8 @@ from world_models.worlds.features import feature_size
 CPU = torch.device("cpu")
 EPISODES = 40
 """Of the data set that training and encoding are measured on: 40,000 frames of CarRacing."""
+MANY = 10_000
+"""Episodes, as the paper has them."""
 
 
 def params(task: str) -> Params:
@@ -104,4 +107,31 @@ def latents(task: str) -> EpisodeStore:
     config = params(task).section(EncodeConfig)
     for _ in encode(episodes(task), vae(task, "32-true"), folder, config.batch_size):
         pass
+    return EpisodeStore(folder)
+
+
+@cache
+def many_episodes(task: str) -> EpisodeStore:
+    """As many episodes as the paper has: those of the small data set, over and over."""
+    return _over_and_over(episodes(task), _folder() / task / "many-episodes")
+
+
+@cache
+def many_latents(task: str) -> EpisodeStore:
+    """The same through a fresh V."""
+    return _over_and_over(latents(task), _folder() / task / "many-latents")
+
+
+def _over_and_over(store: EpisodeStore, folder: Path) -> EpisodeStore:
+    """Shards of real episodes, each under many names: the disk has them once, the store often."""
+    made: list[Path] = []
+    total = MANY * len(store.shards) // len(store.episodes())
+    for number in range(total):
+        path = shard_path(folder, number)
+        if number < len(store.shards):
+            own = [at for at in store.episodes() if at.shard == store.shards[number]]
+            write_shard(path, [store.read(at) for at in own], total)
+            made.append(path)
+        else:
+            link_or_copy(made[number % len(made)], path)
     return EpisodeStore(folder)

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,13 +12,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from benchmarks import fixtures
+from benchmarks import fixtures, textbook
+from benchmarks.loops import Loops
 from benchmarks.measure import Effort, Measured, Row, Work, compare, quickest
 from benchmarks.networks import best_precision, networks, repeated, side_by_side
 from benchmarks.worlds import LANES, replayed_envpool
 from world_models.collecting.config import CollectConfig
 from world_models.collecting.shards import Origin, collect, shard_jobs
 from world_models.data.datasets import Sequences
+from world_models.data.store import EpisodeStore
 from world_models.rnn.config import RNNConfig
 from world_models.rnn.mixture import negative_log_likelihood
 from world_models.rnn.training import RNNTraining, SequenceData
@@ -31,7 +34,11 @@ from world_models.vae.encoding import encode
 from world_models.vae.model import kl_divergence, reconstruction_error, to_images
 from world_models.vae.training import FrameData, VAETraining
 
+Episodes = Callable[[str], EpisodeStore]
+"""A task's data set."""
 TASK = "carracing"
+LONG_COLLECTING = 200
+"""Episodes of TakeCover that are collected at a time: some take ten times as long as others."""
 BATCHES = 301
 """Of a measured training: V reads frames for 250 batches at a time. The last, with its checkpoint,
 is not measured."""
@@ -103,10 +110,10 @@ def precisions() -> list[Precision]:
     return ["32-true", "bf16-mixed"] if has_bfloat16() else ["32-true"]
 
 
-def vae_training(effort: Effort) -> Measured:
+def vae_training(task: str, episodes: Episodes, effort: Effort) -> Measured:
     """Training V."""
-    config = fixtures.params(TASK).section(VAEConfig)
-    data = FrameData(fixtures.episodes(TASK), config, 0)
+    config = fixtures.params(task).section(VAEConfig)
+    data = FrameData(episodes(task), config, 0)
     frames = next(iter(data.train_dataloader())).to(best_device())
     vae = VAETraining(config).vae.to(best_device())
 
@@ -121,11 +128,11 @@ def vae_training(effort: Effort) -> Measured:
     return against_bare(path, vae, loss, effort)
 
 
-def rnn_training(effort: Effort) -> Measured:
+def rnn_training(name: str, latents: Episodes, effort: Effort) -> Measured:
     """Training M."""
-    config, task = fixtures.params(TASK).section(RNNConfig), get_task(TASK)
-    size = fixtures.fresh_vae(TASK).sizes.latent_size
-    data = SequenceData(fixtures.latents(TASK), config, 0)
+    config, task = fixtures.params(name).section(RNNConfig), get_task(name)
+    size = fixtures.fresh_vae(name).sizes.latent_size
+    data = SequenceData(latents(name), config, 0)
     batch = Sequences(*(part.to(best_device()) for part in next(iter(data.train_dataloader()))))
     rnn = RNNTraining(config, task, size).rnn.to(best_device())
     never, state = torch.zeros_like(batch.restart), rnn.initial_state(config.lanes)
@@ -146,13 +153,14 @@ def rnn_training(effort: Effort) -> Measured:
 class Collecting:
     """The stage's own collecting, in its processes, into the store."""
 
+    task: str
     config: CollectConfig
 
     def rate(self, seconds: float) -> float:
         """Steps a second from each process's first shard on, however long that takes."""
         started, steps, now = 0.0, 0, 0.0
         with TemporaryDirectory(prefix="world-models-bench-") as folder:
-            jobs = shard_jobs(Path(folder), TASK, self.config, 0, Origin(TASK))
+            jobs = shard_jobs(Path(folder), self.task, self.config, 0, Origin(self.task))
             for number, lengths in enumerate(collect(jobs, cores(fixtures.CPU)), 1):
                 now = time.perf_counter()
                 if number <= cores(fixtures.CPU):
@@ -162,11 +170,22 @@ class Collecting:
         return steps / (now - started)
 
 
-def collecting(effort: Effort) -> Measured:
-    """Collecting into the store, once its processes are going."""
-    config = fixtures.params(TASK).section(CollectConfig)
-    config = config.model_copy(update={"episodes": 2 * fixtures.EPISODES})
-    return compare(Collecting(config), [replayed_envpool(fixtures.episodes(TASK))], effort)
+def collecting(task: str, episodes: int) -> Collecting:
+    """Collecting so many episodes into the store, once its processes are going."""
+    config = fixtures.params(task).section(CollectConfig)
+    return Collecting(task, config.model_copy(update={"episodes": episodes}))
+
+
+def collecting_car_racing(effort: Effort) -> Measured:
+    """CarRacing's drives, against the same ones in EnvPool."""
+    path = collecting(TASK, 2 * fixtures.EPISODES)
+    return compare(path, [replayed_envpool(fixtures.episodes(TASK))], effort)
+
+
+def collecting_take_cover(effort: Effort) -> Measured:
+    """TakeCover's episodes, as long as they are, against ViZDoom in as many processes."""
+    with closing(Loops(textbook.doom)) as loops:
+        return compare(collecting("takecover", LONG_COLLECTING), [Work(loops.run)], effort)
 
 
 def encoding(effort: Effort) -> Measured:
@@ -191,8 +210,23 @@ def encoding(effort: Effort) -> Measured:
 
 BARE = "forward, backward, step alone"
 ROWS = [
-    Row("VAE training", BARE, "batches", 0.9, vae_training),
-    Row("M training", BARE, "batches", 0.9, rnn_training),
-    Row("collecting into the store", "bare EnvPool", "steps", 0.7, collecting),
+    Row("VAE training", BARE, "batches", 0.9, partial(vae_training, TASK, fixtures.episodes)),
+    Row("M training", BARE, "batches", 0.9, partial(rnn_training, TASK, fixtures.latents)),
+    Row(
+        "TakeCover, VAE training, 10,000 episodes",
+        BARE,
+        "batches",
+        0.9,
+        partial(vae_training, "takecover", fixtures.many_episodes),
+    ),
+    Row(
+        "TakeCover, M training, 10,000 episodes",
+        BARE,
+        "batches",
+        0.9,
+        partial(rnn_training, "takecover", fixtures.many_latents),
+    ),
+    Row("collecting into the store", "bare EnvPool", "steps", 0.7, collecting_car_racing),
+    Row("TakeCover, collecting", "bare ViZDoom", "steps", 0.8, collecting_take_cover),
     Row("encoding from the store", "the encoder alone", "frames", 0.85, encoding),
 ]

@@ -22,7 +22,7 @@ from world_models.agent import Agent, AgentFiles, agent_world
 from world_models.collecting.neighbours import Disturbance, Neighbourhood
 from world_models.collecting.policies import Held, RandomNetwork, random_agent, random_policy
 from world_models.collecting.recording import RecordedLanes
-from world_models.collecting.shards import Origin, collect, make_shard, shard_jobs
+from world_models.collecting.shards import Origin, collect, shard_jobs
 from world_models.controller.checkpoint import save_controllers
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.data.datasets import SequenceBatches, episode_sequence
@@ -179,7 +179,7 @@ def test_a_shard_can_be_made_again_alone(collected):
     shard.unlink()
     job = shard_jobs(collected.folder, "counting", a_config(), 1, FIRST)[1]
     assert job.path == shard
-    make_shard(job)
+    list(collect([job], workers=1))
     assert shard.read_bytes() == before
 
 
@@ -298,7 +298,9 @@ def episode_features(task, agent, episode):
 def test_m_is_told_what_is_played_where_an_agent_is_disturbed(sampled):
     """Three lanes, of which some end before the others, the longest now and then disturbed."""
     agent, task, seeds = an_agent(sampled), DOUBLED, [4, 5, 1]
-    policy = Neighbourhood(agent.controller, a_config(policy="agent", as_is=1), 1, seeds)
+    policy = Neighbourhood(
+        agent.controller, a_config(policy="agent", as_is=1), 1, seeds, len(seeds)
+    )
     policy.disturbances[1] = Disturbance(Always(0.5), 0.5, 2, np.random.default_rng(0))
     with closing(RecordedLanes(GymnasiumLanes(task, 3))) as lanes:
         played = play(agent_world(task, lanes, agent), policy.act, seeds)
@@ -330,16 +332,17 @@ def agent_round(counting, tmp_path):
     save_controllers(files.controller, agent.controller)
 
     def jobs(folder, seed=1, **changes):
-        config = a_config(policy="agent", episodes=8, shard_episodes=4, **changes)
+        config = a_config(policy="agent", **{"episodes": 8, "shard_episodes": 4, **changes})
         return shard_jobs(tmp_path / folder, "counting", config, seed, Origin("2", agent=files))
 
     return jobs
 
 
-def test_an_agents_shards_depend_on_their_jobs_alone(agent_round):
-    list(collect(agent_round("one"), workers=1))
-    make_shard(agent_round("other")[1])
-    make_shard(agent_round("third", seed=2)[1])
+@pytest.mark.parametrize("episodes", [8, 5], ids=["as long as others", "shorter"])
+def test_an_agents_last_shard_depends_on_its_job_alone(agent_round, episodes):
+    list(collect(agent_round("one", episodes=episodes), workers=1))
+    list(collect([agent_round("other", episodes=episodes)[1]], workers=1))
+    list(collect([agent_round("third", episodes=episodes, seed=2)[1]], workers=1))
     one, other, third = (agent_round(name)[1].path for name in ("one", "other", "third"))
     assert one.read_bytes() == other.read_bytes() != third.read_bytes()
 
@@ -354,7 +357,7 @@ def test_an_agent_plays_with_one_thread_whatever_the_process_has(agent_round, mo
     monkeypatch.setattr(Counting, "step", noted)
     try:
         torch.set_num_threads(3)
-        make_shard(agent_round("data")[0])
+        list(collect([agent_round("data")[0]], workers=1))
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(threads)
@@ -373,24 +376,31 @@ def test_an_episode_says_whether_the_agent_or_a_neighbour_played_it(agent_round)
     assert policies == {"agent", "neighbour"}
 
 
-def test_an_agents_episodes_that_are_too_short_are_played_again(agent_round):
-    lengths = [n for shard in collect(agent_round("data", shortest=4), workers=1) for n in shard]
-    assert min(lengths) > 4
+@pytest.mark.parametrize("shortest", [4, 5])
+def test_an_agents_episodes_that_are_too_short_are_played_again(agent_round, shortest):
+    """One of a shard's episodes, or two: these have fewer lanes than there are."""
+    made = collect(agent_round("data", shortest=shortest), workers=1)
+    lengths = [length for shard in made for length in shard]
+    assert min(lengths) > shortest
+    seeds = [
+        next(again for again in range(seed, 100, 8) if expected_length(again) > shortest)
+        for seed in range(8)
+    ]
     store = EpisodeStore(agent_round("data")[0].path.parent)
-    # Seeds 0, 4, 12 end after 4 steps; 8 and 20 run to the time limit.
-    assert [at.seed for at in store.episodes()] == [8, 1, 2, 3, 20, 5, 6, 7]
+    assert [at.seed for at in store.episodes()] == seeds
+    assert lengths == [expected_length(seed) for seed in seeds]
 
 
 def test_some_episodes_are_the_agents_the_others_its_disturbed_neighbours():
     config = a_config(policy="agent", as_is=0.25, spread=0.1, random_share=0.5)
     controller = an_agent().controller
-    cast = Neighbourhood(controller, config, 1, range(200))
+    cast = Neighbourhood(controller, config, 1, range(200), 200)
     own = [name == "agent" for name in cast.names]
     assert sum(own) == pytest.approx(50, abs=20)
     away = cast.controllers.parameters - controller.parameters
     assert (away[own] == 0).all()
     assert away[~torch.tensor(own)].std() == pytest.approx(0.1, rel=0.1)
-    again = Neighbourhood(controller, config, 1, range(100, 101)).controllers.parameters
+    again = Neighbourhood(controller, config, 1, range(100, 101), 1).controllers.parameters
     torch.testing.assert_close(again[0], cast.controllers.parameters[100])
     features = torch.randn(200, 20, generator=torch.Generator().manual_seed(0))
     acted, alone = cast.act(features), cast.controllers.act(features)
@@ -425,7 +435,7 @@ def test_a_round_goes_on_from_the_shards_and_seeds_before_it(counting, tmp_path)
     assert [job.path.name for job in jobs] == [f"shard-0000{n}.zarr.zip" for n in (3, 4, 5)]
     assert {job.total for job in jobs} == {6}
     assert [seed for job in jobs for seed in job.seeds] == list(range(70, 77))
-    make_shard(jobs[0])
+    list(collect([jobs[0]], workers=1))
     first = Origin("counting")
     list(collect(shard_jobs(tmp_path, "counting", a_config(), 1, first), workers=1))
     with pytest.raises(StoreError, match=r"shard-00004\.zarr\.zip: missing"):

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
+from zarr.codecs import BytesCodec
+from zarr.storage import ZipStore
 
 from world_models.data.store import (
     CHUNK,
-    SMALL_ROWS,
     Episode,
     EpisodeStore,
     shard_path,
@@ -20,7 +22,7 @@ from world_models.data.store import (
 from world_models.layout import explain
 from world_models.runtime.errors import StoreError
 
-LENGTHS = [5, SMALL_ROWS + 30, 1, CHUNK - 1]
+LENGTHS = [5, 10 * CHUNK + 30, 1, CHUNK - 1]
 
 
 def an_episode(seed, length):
@@ -89,6 +91,62 @@ def test_a_part_of_an_episode_is_that_part(folder, episodes):
     np.testing.assert_array_equal(store.read_frames(at, "frames", 3, 9), frames[3:9])
     np.testing.assert_array_equal(store.read_frames(at, "frames", 90, 120), frames[90:120])
     np.testing.assert_array_equal(store.read_frames(at, "frames"), frames)
+
+
+def test_whoever_has_zarr_can_read_a_shard(folder, episodes):
+    """Pictures, which are compressed, and steps, which are not."""
+    group = zarr.open_group(ZipStore(shard_path(folder, 0), mode="r"), mode="r")
+    for path, parts in {
+        "frames/frames": [episode.frames["frames"] for episode in episodes[:3]],
+        "steps/actions": [episode.steps["actions"] for episode in episodes[:3]],
+        "steps/rewards": [episode.steps["rewards"] for episode in episodes[:3]],
+    }.items():
+        np.testing.assert_array_equal(group[path][:], np.concatenate(parts))
+    assert group.attrs["lengths"] == LENGTHS[:3]
+
+
+def written_anew(shard, folder, compression=zipfile.ZIP_STORED, chunk=None, **how):
+    """Writes a shard's arrays again, as Zarr does it when asked for something else."""
+    other = folder / shard.name
+    other.parent.mkdir(parents=True)
+    with (
+        ZipStore(shard, mode="r") as found,
+        ZipStore(other, mode="w", compression=compression) as made,
+    ):
+        old = zarr.open_group(found, mode="r")
+        new = zarr.create_group(made, attributes=old.attrs.asdict())
+        for path in ("frames/frames", "steps/actions", "steps/rewards"):
+            rows = old[path][:]
+            chunks = (chunk or len(rows), *rows.shape[1:])
+            new.create_array(path, data=rows, chunks=chunks, **{"compressors": None} | how)
+    return other
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"chunk": 10},
+        {"compressors": "auto"},
+        {"compression": zipfile.ZIP_DEFLATED},
+        {"serializer": BytesCodec(endian="big")},
+    ],
+    ids=["in one piece", "in chunks", "compressed", "in a zip that compresses", "big-endian"],
+)
+def test_rows_are_the_same_however_zarr_keeps_them(folder, episodes, tmp_path, how):
+    shard = written_anew(shard_path(folder, 1), tmp_path / "other", **how)
+    shard.rename(shard_path(folder, 1))
+    for read, written in zip(read_all(folder), episodes, strict=True):
+        assert_equal_episodes(read, written)
+
+
+def test_a_shard_that_is_written_anew_while_it_is_read_is_named(folder, episodes):
+    store = EpisodeStore(folder)
+    at = store.episodes()[0]
+    store.read(at)
+    write_shard(at.shard, [an_episode(7, 3)], 2)
+    with pytest.raises(StoreError, match=r"shard-00000.zarr.zip: damaged \(it was written anew"):
+        store.read(at)
 
 
 def test_a_store_whose_files_are_open_can_be_sent_to_another_process(folder, episodes):

@@ -33,11 +33,20 @@ class Neighbourhood:
     """A C for each episode: in some the agent's as it is, in others a neighbour, disturbed."""
 
     def __init__(
-        self, controller: Controllers, config: CollectConfig, seed: int, episodes: Sequence[int]
+        self,
+        controller: Controllers,
+        config: CollectConfig,
+        seed: int,
+        episodes: Sequence[int],
+        lanes: int,
     ) -> None:
-        """Draws each C from random numbers of its own episode, in the run with that seed."""
+        """Draws each C from random numbers of its own episode, in the run with that seed.
+
+        The episodes are played in the first of so many lanes.
+        """
         self.disturbances: dict[int, Disturbance] = {}
-        parameters = controller.parameters.repeat(len(episodes), 1)
+        self.episodes = len(episodes)
+        parameters = controller.parameters.repeat(lanes, 1)
         for lane, episode in enumerate(episodes):
             random = np.random.default_rng([seed, episode])
             if random.random() >= config.as_is:
@@ -51,8 +60,8 @@ class Neighbourhood:
 
     @property
     def names(self) -> list[str]:
-        """The names of the lanes' policies."""
-        lanes = range(len(self.controllers))
+        """What the policy of each episode is called."""
+        lanes = range(self.episodes)
         return ["neighbour" if lane in self.disturbances else "agent" for lane in lanes]
 
     def act(self, features: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,8 +16,9 @@ from world_models.collecting.policies import random_policy, side_by_side
 from world_models.collecting.recording import RecordedLanes
 from world_models.data.seeds import COLLECT
 from world_models.data.store import Episode, shard_path, write_shard
+from world_models.runtime.devices import cores
 from world_models.runtime.errors import ConfigError
-from world_models.runtime.processes import run_jobs
+from world_models.runtime.processes import WorkerPool
 from world_models.tasks import get_task
 from world_models.tasks.base import Task
 from world_models.worlds.games import open_lanes
@@ -81,24 +83,37 @@ def shard_jobs(
 
 def collect(jobs: Sequence[ShardJob], workers: int) -> Generator[list[int]]:
     """Makes the shards in parallel, and yields the lengths of each one's episodes as it is done."""
-    for _, lengths in run_jobs(make_shard, jobs, workers):
-        yield lengths
+    if not jobs:
+        return
+    with closing(WorkerPool(min(workers, len(jobs)))) as pool:
+        make_shard = pool.open(partial(ShardMaker, jobs[0]))
+        for _, lengths in pool.run(make_shard, jobs):
+            yield lengths
 
 
-def make_shard(job: ShardJob) -> list[int]:
-    """Plays a shard's episodes, writes it and returns their lengths.
+class ShardMaker:
+    """Plays the episodes of one shard after the other, in games that stay open where they can."""
 
-    The shard depends on its job alone.
-    """
-    task = get_task(job.task)
-    agent = None
-    if job.origin.agent is not None:
-        agent = load_agent(job.origin.agent, task.action_size, torch.device("cpu"))
-    games = RecordedLanes(open_lanes(task, len(job.seeds), job.config.simulator))
-    with closing(games) as lanes, _one_thread():
-        episodes = _play(task, lanes, job, agent)
-    write_shard(job.path, episodes, job.total)
-    return [len(episode) for episode in episodes]
+    def __init__(self, one: ShardJob) -> None:
+        """Opens the games for shards like this one, however many episodes the last of them has."""
+        self.task, config = get_task(one.task), one.config
+        self.agent, cpu = None, torch.device("cpu")
+        if one.origin.agent is not None:
+            self.agent = load_agent(one.origin.agent, self.task.action_size, cpu)
+        count = min(config.shard_episodes, config.episodes)
+        games = open_lanes(self.task, count, config.simulator, cores(cpu))
+        self.lanes = RecordedLanes(games)
+
+    def __call__(self, job: ShardJob) -> list[int]:
+        """Makes a shard, which depends on its job alone, and returns its episodes' lengths."""
+        with _one_thread():
+            episodes = _play(self.task, self.lanes, job, self.agent)
+        write_shard(job.path, episodes, job.total)
+        return [len(episode) for episode in episodes]
+
+    def close(self) -> None:
+        """Stops the games."""
+        self.lanes.close()
 
 
 @contextmanager
@@ -115,20 +130,20 @@ def _one_thread() -> Iterator[None]:
 def _play(task: Task, lanes: RecordedLanes, job: ShardJob, agent: Agent | None) -> list[Episode]:
     """Plays the job's seeds; episodes that end too soon are played again with another seed."""
     kept: dict[int, Episode] = {}
-    attempt = 0
-    while len(kept) < len(job.seeds):
+    missing, attempt = list(job.seeds), 0
+    while missing:
         # Seeds of later attempts lie beyond those of every shard's first.
-        seeds = [seed + attempt * job.config.episodes for seed in job.seeds]
+        seeds = [seed + attempt * job.config.episodes for seed in missing]
         if seeds[-1] >= COLLECT.stop:
             raise ConfigError(
                 f"collect.shortest: {job.config.shortest}; too few episodes are longer than that"
             )
         names = _play_once(task, lanes, seeds, job, agent)
-        for lane, (record, name) in enumerate(zip(lanes.records, names, strict=True)):
-            if lane not in kept and len(record.rewards) > job.config.shortest:
-                kept[lane] = record.episode(job.origin.round, name)
-        attempt += 1
-    return [kept[lane] for lane in sorted(kept)]
+        for seed, record, name in zip(missing, lanes.records, names, strict=True):
+            if len(record.rewards) > job.config.shortest:
+                kept[seed] = record.episode(job.origin.round, name)
+        missing, attempt = [seed for seed in missing if seed not in kept], attempt + 1
+    return [kept[seed] for seed in job.seeds]
 
 
 def _play_once(
@@ -139,6 +154,6 @@ def _play_once(
         policies = [random_policy(task, job.config, job.seed, seed) for seed in seeds]
         play_games(lanes, side_by_side(policies), seeds)
         return [job.config.policy] * len(seeds)
-    neighbourhood = Neighbourhood(agent.controller, job.config, job.seed, seeds)
+    neighbourhood = Neighbourhood(agent.controller, job.config, job.seed, seeds, lanes.count)
     play(agent_world(task, lanes, agent), neighbourhood.act, seeds)
     return neighbourhood.names

@@ -4,7 +4,6 @@ Both read the store as they go, so memory does not grow with the data set.
 """
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from itertools import count, islice
 from math import gcd
 from typing import NamedTuple
@@ -23,8 +22,6 @@ SHUFFLED_CHUNKS = 80
 """Chunks of frames that are mixed at a time: 8,000 frames, 98 MB."""
 VALIDATED_CHUNKS = 200
 """Chunks of frames that V is validated on, at most: 20,000 frames."""
-CACHED_STEPS = 500_000
-"""Steps of latents kept in memory: 130 MB of CarRacing's. Opening an episode takes 4 to 9 ms."""
 
 
 def split_episodes(store: EpisodeStore) -> tuple[list[EpisodeAt], list[EpisodeAt]]:
@@ -158,11 +155,6 @@ class SequenceBatches(IterableDataset[Sequences]):
         """
         self.store, self.episodes, self.lanes, self.steps = store, episodes, lanes, steps
         self.seed, self.seen, self.newest = seed, seen, newest
-        mean_length = sum(at.length for at in episodes) / len(episodes)
-        self._read = lru_cache(max(1, int(CACHED_STEPS / mean_length)))(self._read_episode)
-
-    def _read_episode(self, at: EpisodeAt) -> Sequences:
-        return episode_sequence(self.store.read(at))
 
     def __iter__(self) -> Iterator[Sequences]:
         lanes = [self._lane(lane) for lane in range(self.lanes)]
@@ -171,24 +163,39 @@ class SequenceBatches(IterableDataset[Sequences]):
             yield Sequences(*(torch.stack(field, dim=1) for field in zip(*pieces, strict=True)))
 
     def _lane(self, lane: int) -> Iterator[Sequences]:
+        episodes = self._walk(lane)
+        episode, start = next(episodes), 0
+        while True:
+            pieces: list[Sequences] = []
+            missing = self.steps
+            while missing:
+                if start == len(episode.reward):
+                    episode, start = next(episodes), 0
+                pieces.append(_cut(episode, start, start + missing))
+                taken = len(pieces[-1].reward)
+                start, missing = start + taken, missing - taken
+            yield pieces[0] if len(pieces) == 1 else _joined(pieces)
+
+    def _walk(self, lane: int) -> Iterator[Sequences]:
+        """A lane's episodes, one after the other, from where its first piece begins."""
         random = np.random.default_rng([self.seed, lane])
         lanes, count = self.newest
         episodes = self.episodes[-count:] if lane < lanes else self.episodes
-        parts: list[Sequences] = []
-        ready, skipped = 0, self.seen * self.steps
+        skipped = self.seen * self.steps
         while True:
             for i in random.permutation(len(episodes)):
                 at = episodes[i]
-                if at.length <= skipped:
-                    skipped -= at.length
-                    continue
-                parts.append(Sequences(*(field[skipped:] for field in self._read(at))))
-                ready, skipped = ready + at.length - skipped, 0
-                while ready >= self.steps:
-                    joined = Sequences(*(torch.cat(field) for field in zip(*parts, strict=True)))
-                    yield Sequences(*(field[: self.steps] for field in joined))
-                    parts = [Sequences(*(field[self.steps :] for field in joined))]
-                    ready -= self.steps
+                if at.length > skipped:
+                    yield _cut(episode_sequence(self.store.read(at)), skipped, at.length)
+                skipped = max(0, skipped - at.length)
+
+
+def _cut(sequences: Sequences, start: int, stop: int) -> Sequences:
+    return Sequences(*(field[start:stop] for field in sequences))
+
+
+def _joined(pieces: list[Sequences]) -> Sequences:
+    return Sequences(*(torch.cat(field) for field in zip(*pieces, strict=True)))
 
 
 def episode_sequence(episode: Episode) -> Sequences:
