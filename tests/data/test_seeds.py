@@ -7,7 +7,7 @@ from world_models.data import seeds
 
 def test_seeds_of_different_purposes_are_disjoint():
     purposes = [value for value in vars(seeds).values() if isinstance(value, range)]
-    assert len(purposes) == 4
+    assert len(purposes) == 5
     for one, other in combinations(purposes, 2):
         assert not range(max(one.start, other.start), min(one.stop, other.stop))
 
