@@ -8,8 +8,8 @@ from functools import partial
 from torch import Tensor
 
 from pipelines.context import Context
+from pipelines.warm_start import warm_start
 from world_models.controller.centring import feature_mean
-from world_models.controller.checkpoint import load_controllers
 from world_models.controller.config import ControllerConfig
 from world_models.controller.evaluator import ParallelEvaluator
 from world_models.controller.policy import Controllers, ControllerSizes
@@ -18,7 +18,6 @@ from world_models.rnn.checkpoint import load_rnn
 from world_models.rnn.inference import rnn_for_inference
 from world_models.rnn.model import MDNRNN
 from world_models.runtime.devices import best_device, cores
-from world_models.runtime.errors import ConfigError
 from world_models.runtime.precision import weights_dtype
 from world_models.runtime.processes import WorkerPool
 from world_models.tasks.base import Task
@@ -122,10 +121,10 @@ def open_search(context: Context) -> SearchContext:
     centre = None
     if config.centred:
         centre = feature_mean(latents, task, rnn, config.cell)[: sizes.feature_size]
-    # Where dreams begin is read once: opening hundreds of episodes takes many seconds.
+    # Where dreams begin is read once, for all processes.
     starts = first_latents(latents, context.config.dream.starts)
     dreams = DreamFactory(task, rnn, rnn, starts, context.config.dream, config.cell)
-    start = warm_start(context, rnn, sizes)
+    start = warm_start(context, rnn, sizes, latents)
     return SearchContext(task, config, vae, rnn, sizes, centre, start, dreams)
 
 
@@ -143,23 +142,3 @@ def controller_sizes(
         config.hidden_units,
         dream.temperature,
     )
-
-
-def warm_start(context: Context, rnn: MDNRNN, sizes: ControllerSizes) -> Controllers | None:
-    """Reads the controller that evolution begins from, if there is to be one.
-
-    Raises ConfigError where that controller is not of these sizes, CheckpointError where the file
-    is missing, damaged or not of this M.
-    """
-    if context.config.controller.warm_start is None:
-        return None
-    file = context.before.files.model("controller")
-    found = load_controllers(file, rnn)
-    # It goes on at this search's temperature, whatever its own was.
-    found = Controllers(found.sizes.at_temperature(sizes.temperature), found.parameters)
-    if len(found) != 1 or found.sizes != sizes:
-        raise ConfigError(
-            f"controller.warm_start: {file}: {len(found)} of {found.sizes}; "
-            f"this search is for 1 of {sizes}"
-        )
-    return found

@@ -295,7 +295,7 @@ class Params:
             ("collect", "policy"): self.section(CollectConfig).policy == "agent",
             ("vae", "warm_start"): self.section(VAEConfig).warm_start,
             ("rnn", "warm_start"): self.section(RNNConfig).warm_start,
-            ("controller", "warm_start"): self.section(ControllerConfig).warm_start == "before",
+            ("controller", "warm_start"): self.section(ControllerConfig).warm_start is not None,
         }
         for section, field in (key for key, true in inherited.items() if true):
             place = next(at.place for at in self.layers(section)[::-1] if field in at.values)

@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from pipelines.context import Context
 from pipelines.rnn import rnn_before
-from pipelines.search_context import warm_start
+from pipelines.warm_start import as_before, refitted, warm_start
 from tests.configs import PARAMS
 from world_models.controller.checkpoint import save_controllers
 from world_models.controller.policy import Controllers, ControllerSizes
+from world_models.data.store import Episode, EpisodeStore, shard_path, write_shard
 from world_models.layout import RoundFiles
 from world_models.params import Params
 from world_models.rnn.checkpoint import save_rnn
@@ -19,6 +21,10 @@ from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.runtime.errors import ConfigError
 from world_models.tasks import get_task
 from world_models.tracking.run import StageRun
+from world_models.vae.checkpoint import save_vae
+from world_models.vae.encoding import encode
+from world_models.vae.model import VAE, VAESizes
+from world_models.worlds.recorded import recorded_features
 
 SIZES = MDNRNNSizes(4, 1, 8, 3, restart_input=False, reward_head=True, done_head=True)
 
@@ -56,7 +62,83 @@ def test_a_c_of_other_sizes_is_refused(context):
     save_controllers(RoundFiles("pendulum").model("controller"), bare)
     needed = replace(bare.sizes, bias=True)
     with pytest.raises(ConfigError) as caught:
-        warm_start(context, rnn, needed)
+        as_before(context, rnn, needed)
     assert str(caught.value).startswith(
         "controller.warm_start: models/pendulum/controller.safetensors: 1 of ControllerSizes("
     )
+
+
+@pytest.fixture
+def episodes(context):
+    """Two episodes of the second round."""
+    random = np.random.default_rng(0)
+    episodes = [
+        Episode(
+            seed,
+            True,
+            {"frames": random.integers(0, 256, (301, 64, 64, 3), np.uint8)},
+            {
+                "actions": random.uniform(-1, 1, (300, 1)).astype("f"),
+                "rewards": np.zeros(300, "f"),
+            },
+            "pendulum-2",
+            "agent",
+        )
+        for seed in range(2)
+    ]
+    write_shard(shard_path(context.files.episodes, 0), episodes, 1)
+    return EpisodeStore(context.files.episodes)
+
+
+def through(vae, episodes, folder):
+    list(encode(episodes, vae, folder, 100))
+    return EpisodeStore(folder)
+
+
+def seen(store, rnn):
+    task, listed = get_task("pendulum"), store.episodes()
+    return torch.cat([recorded_features(store.read(at), task, rnn, False) for at in listed])
+
+
+def test_c_is_carried_over_to_another_v_and_m(context, episodes):
+    """It acts on their features much as it did on those of the round before."""
+    torch.manual_seed(0)
+    before = VAE(VAESizes(4)).eval(), MDNRNN(SIZES).eval()
+    now = VAE(VAESizes(4)).eval(), MDNRNN(replace(SIZES, hidden_size=64)).eval()
+    save_vae(RoundFiles("pendulum").model("vae"), before[0])
+    save_rnn(RoundFiles("pendulum").model("rnn"), before[1])
+    old = Controllers(
+        ControllerSizes(12, 1, bias=True, cell=False, sampled=False), torch.randn(1, 13)
+    )
+    save_controllers(RoundFiles("pendulum").model("controller"), old)
+    then = seen(through(before[0], episodes, context.files.latents.with_name("before")), before[1])
+    latents = through(now[0], episodes, context.files.latents)
+    sizes = ControllerSizes(68, 1, bias=True, cell=False, sampled=False)
+    found = replace(context, params=context.params.changed({"controller": {"warm_start": "refit"}}))
+    new = warm_start(found, now[1], sizes, latents)
+    assert new.sizes == sizes
+    wanted, found = old.act(then), new.act(seen(latents, now[1]))
+    assert (found - wanted).square().mean() < 0.3 * (wanted - wanted.mean()).square().mean()
+
+
+def test_a_drawn_z_is_another_than_its_mean_and_the_same_at_each_call(context, episodes):
+    torch.manual_seed(0)
+    latents, rnn = through(VAE(VAESizes(4)), episodes, context.files.latents), MDNRNN(SIZES).eval()
+    episode = latents.read(latents.episodes()[0])
+    mean, drawn, again = (
+        recorded_features(episode, context.task, rnn, False, sampled)
+        for sampled in (False, True, True)
+    )
+    assert torch.equal(drawn, again)
+    deviation = torch.from_numpy(episode.frames["logvar"]).div(2).exp()[:-1]
+    off = ((drawn - mean)[:, :4] / deviation).flatten()
+    assert off.std().item() == pytest.approx(1, abs=0.1)
+
+
+def test_a_c_with_a_hidden_layer_is_not_carried_over(context, episodes):
+    save_vae(RoundFiles("pendulum").model("vae"), VAE(VAESizes(4)))
+    sizes = ControllerSizes(12, 1, bias=True, cell=False, hidden_units=2)
+    hidden = Controllers(sizes, torch.zeros(1, sizes.parameter_count))
+    save_controllers(RoundFiles("pendulum").model("controller"), hidden)
+    with pytest.raises(ConfigError, match=r"refit: only one linear C can be carried over"):
+        refitted(context, MDNRNN(SIZES), sizes, episodes)

@@ -4,35 +4,21 @@ import torch
 from torch import Tensor
 
 from world_models.controller.policy import ControllerSizes, weights_and_biases
-from world_models.data.store import Episode, EpisodeStore
+from world_models.data.store import EpisodeStore
 from world_models.rnn.model import MDNRNN
 from world_models.tasks.base import Task
-from world_models.worlds.features import features
+from world_models.worlds.recorded import recorded_features
 
 EPISODES = 20
 """Episodes that the mean is taken of, spread evenly over the data set."""
 
 
-@torch.inference_mode()
 def feature_mean(store: EpisodeStore, task: Task, rnn: MDNRNN, cell: bool) -> Tensor:
     """Returns the mean of what C sees over steps of the data set: (F,), on the CPU."""
     episodes = store.episodes()
     some = episodes[:: -(-len(episodes) // EPISODES)]
-    seen = [_features(store.read(at), task, rnn, cell) for at in some]
+    seen = [recorded_features(store.read(at), task, rnn, cell) for at in some]
     return torch.cat(seen).mean(dim=0).cpu()
-
-
-def _features(episode: Episode, task: Task, rnn: MDNRNN, cell: bool) -> Tensor:
-    """What C would have seen at each step: z's mean and M's state before it (T, F)."""
-    latents = torch.from_numpy(episode.frames["mu"]).to(rnn.device)
-    actions = task.to_model(torch.from_numpy(episode.steps["actions"]).to(rnn.device))
-    state, first = rnn.initial_state(1), torch.ones(1, dtype=torch.bool, device=rnn.device)
-    seen = []
-    for latent, action in zip(latents.split(1), actions.split(1), strict=False):
-        seen.append(features(latent, state, cell))
-        state = rnn.step(latent, action, first, state)
-        first = torch.zeros_like(first)
-    return torch.cat(seen)
 
 
 def decentre(sizes: ControllerSizes, parameters: Tensor, mean: Tensor) -> Tensor:

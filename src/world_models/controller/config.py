@@ -45,8 +45,9 @@ class ControllerConfig(Config):
     """Factor on the step size after each generation, beside CMA-ES's own rule."""
     diagonal: bool | Annotated[int, Field(ge=2)] = False
     """CMA-ES learns variances and no covariances; a number: in so many first generations."""
-    warm_start: Literal["before"] | None = None
-    """Where evolution begins. none: at zeros; before: at C of the round before."""
+    warm_start: Literal["before", "refit"] | None = None
+    """Where evolution begins. none: at zeros; before: at C of the round before; refit: at a C that
+    is fitted to do on this round's features what that one does on its own, for another V or M."""
     patience: Natural = 0
     """Steps without a reward over 0 after which evolution cuts a real episode off; 0: never."""
     curiosity: float = 0.0

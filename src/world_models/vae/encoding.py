@@ -24,7 +24,7 @@ def encode(store: EpisodeStore, vae: VAE, folder: Path, batch_size: int) -> Iter
     def encode_shard(shard: Path) -> int:
         episodes = [at for at in store.episodes() if at.shard == shard]
         if shard.name not in kept:
-            encoded = [_encode(store.read(at), vae, batch_size) for at in episodes]
+            encoded = [encode_episode(store.read(at), vae, batch_size) for at in episodes]
             write_shard(folder / shard.name, encoded, store.totals[encoded[0].round])
         return sum(at.length + 1 for at in episodes)
 
@@ -33,7 +33,8 @@ def encode(store: EpisodeStore, vae: VAE, folder: Path, batch_size: int) -> Iter
 
 
 @torch.inference_mode()
-def _encode(episode: Episode, vae: VAE, batch_size: int) -> Episode:
+def encode_episode(episode: Episode, vae: VAE, batch_size: int) -> Episode:
+    """Returns an episode of latents for one of frames."""
     frames = torch.from_numpy(episode.frames["frames"]).to(vae.device)
     batches = [vae.encode(to_images(part)) for part in frames.split(batch_size)]
     mu, logvar = (torch.cat(parts).numpy(force=True) for parts in zip(*batches, strict=True))
