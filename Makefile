@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help setup repro accept test check smoke lint bench format reference ui hooks clean
+.PHONY: help setup repro accept keep test check smoke lint bench format reference ui hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ repro: setup ## Run the whole pipeline (only what changed)
 FROM ?= HEAD
 accept: setup ## Renew dvc.lock after an edit of code that changes no result
 	@python -m pipelines.dvc.accept $(FROM)
+
+keep: setup ## Copy the run of ROUND to results/, where it stays
+	@python -m pipelines.keep $(ROUND)
 
 lint: setup ## Check style, types and import rules
 	ruff check .

@@ -28,6 +28,8 @@ def make_project(project: Path, tasks: Sequence[str]) -> None:
     for folder in FOLDERS:
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(ROOT / folder, project / folder, ignore=ignored)
+    (project / "results").mkdir()  # no run is kept in it
+    shutil.copy(ROOT / "results" / "README.md", project / "results")
     choose(project / "params.yaml", tasks)
     for task in STEPS.keys() & set(tasks):
         shorten(project / "src" / "world_models" / "tasks" / f"{task}.py", *STEPS[task])

@@ -77,6 +77,7 @@ def environment(copy: Path) -> dict[str, str]:
 
 
 def _make_repository(copy: Path) -> None:
+    (copy / "results").mkdir()  # no run is kept there
     (copy / ".dvc").mkdir()
     (copy / ".dvc" / "config").write_text(CONFIG.format(copy=copy))
 

@@ -194,7 +194,7 @@ def test_nothing_but_reports_and_the_lock_is_left_for_git(project):
     committed = run(project.path, "git", "show", "--format=", "--name-only", "HEAD").stdout
     reports = {f"reports/{task}/{name}" for task in project.tasks for name in REPORTS}
     new = {path for path in committed.splitlines() if not path.endswith(".gitignore")}
-    assert new == {"dvc.lock", *reports}
+    assert new == {"dvc.lock", "reports/results/README.md", *reports}
     assert not list(project.path.rglob(".part-*"))
 
 

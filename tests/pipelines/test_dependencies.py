@@ -83,7 +83,7 @@ def of_round(path):
 def test_a_round_has_all_stages_and_each_has_a_module():
     assert [name for name in STAGES if "foreach" in STAGES[name]] == OF_ROUNDS
     for name in STAGES:
-        assert entry(name)["cmd"].startswith(f"python -m pipelines.{name} ")
+        assert f"{entry(name)['cmd']} ".startswith(f"python -m pipelines.{name} ")
         assert f"pipelines/{name}.py" in entry(name)["deps"]
 
 

@@ -154,14 +154,14 @@ def usual_tolerance(scores: Scores) -> int:
 def read_scores(reports: Path, task: str) -> Scores:
     """Reads a round's scores; raises ScoresError where they are missing or damaged."""
     folder = reports / task
-    protocol = _parsed(folder / "scores.json", lambda text: dict(json.loads(text)["protocol"]))
-    returns = _parsed(folder / "returns.csv", _real_returns)
+    protocol = parsed(folder / "scores.json", lambda text: dict(json.loads(text)["protocol"]))
+    returns = parsed(folder / "returns.csv", _real_returns)
     return Scores(protocol, returns)
 
 
 def read_baseline(path: Path) -> Baseline:
     """Reads a baseline; raises ScoresError where it is missing or damaged."""
-    return _parsed(path, _baseline)
+    return parsed(path, _baseline)
 
 
 def write_baseline(path: Path, baseline: Baseline) -> None:
@@ -193,7 +193,8 @@ def _finite(returns: Iterable[tuple[str, str | float]]) -> dict[int, float]:
     return found
 
 
-def _parsed(path: Path, parse: Callable[[str], Parsed]) -> Parsed:
+def parsed(path: Path, parse: Callable[[str], Parsed]) -> Parsed:
+    """Returns what `parse` makes of a file of scores; raises ScoresError where it can't."""
     try:
         return parse(path.read_text())
     except FileNotFoundError:

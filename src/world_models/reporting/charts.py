@@ -57,5 +57,10 @@ def save_chart(path: Path, heading: str, places: Sequence[str], drawn: Sequence[
     axes.set_xticks(range(len(places)), places)
     axes.set(xlabel=heading, ylabel="return, mean and its 95% interval")
     axes.legend()
+    save_figure(path, figure)
+
+
+def save_figure(path: Path, figure: Figure) -> None:
+    """Writes a figure as a PNG, or nothing."""
     with atomic_write(path) as aside:
         figure.savefig(aside, format="png", dpi=120)

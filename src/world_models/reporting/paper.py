@@ -21,3 +21,22 @@ BY_INPUTS: dict[str, dict[str, dict[str, tuple[float, float]]]] = {
     }
 }
 """By task, C and world (table 1)."""
+
+SCORES = {
+    "carracing": BY_INPUTS["carracing"]["full"]["real"],
+    "takecover": BY_TEMPERATURE["takecover"][1.15]["real"],
+}
+"""By task, in the game: mean and deviation of 100 episodes (section 3, table 2)."""
+
+REPLAYED: dict[str, tuple[float, int]] = {"takecover": (946, 1220)}
+"""By task: the mean of the authors' released agent in today's game, and of how many episodes.
+
+By github.com/Sha01in/world-models-jax, in its docs/vizdoom_reference_audit.md: ViZDoom, skill 4.
+"""
+
+STEPS_A_GENERATION = 1_000_000
+"""What the authors' generations play, roughly: 64 candidates, 16 episodes each."""
+LEARNED: dict[str, dict[int, float]] = {
+    "carracing": {25: 823, 50: 867, 200: 880, 475: 891, 625: 895, 1800: 900.5},
+}
+"""By task and generation: the score of the search's mean in the game, in the authors' logs."""

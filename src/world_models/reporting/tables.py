@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from world_models.evaluation.gate import parsed
 from world_models.reporting.charts import Interval, Series
 from world_models.reporting.paper import EPISODES
-from world_models.runtime.errors import ScoresError
 
 WORLDS = {"dream": "in the dream", "real": "in the game"}
 
@@ -34,16 +34,15 @@ class Row(NamedTuple):
 def read_summary(path: Path) -> dict[str, Score]:
     """Reads the scores in a scores.json, by world; raises ScoresError where they are missing or
     damaged."""
-    try:
-        found = json.loads(path.read_text())
-        return {
-            world: Score(found[world]["mean"], found[world]["std"], tuple(found[world]["ci95"]))
-            for world in WORLDS
-        }
-    except FileNotFoundError:
-        raise ScoresError(path, "missing") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ScoresError(path, f"damaged ({type(error).__name__} {error})") from None
+    return parsed(path, _summary)
+
+
+def _summary(text: str) -> dict[str, Score]:
+    found = json.loads(text)
+    return {
+        world: Score(found[world]["mean"], found[world]["std"], tuple(found[world]["ci95"]))
+        for world in WORLDS
+    }
 
 
 def reported(figures: Mapping[str, tuple[float, float]]) -> dict[str, Score]:
@@ -75,16 +74,26 @@ def markdown(heading: str, rows: Sequence[Row]) -> str:
     columns = [heading]
     columns += ["parameters of C"] * (rows[0].parameters is not None)
     columns += [*WORLDS.values(), *(f"the paper's {WORLDS[world]}" for world in papers)]
-    lines = [columns, ["---"] * len(columns)]
+    lines = []
     for row in rows:
         cells = [row.name]
         cells += [] if row.parameters is None else [f"{row.parameters:,}"]
         for world in WORLDS:
-            low, high = row.own[world].ci95
-            cells.append(f"{spread(row.own[world])} [{low:.0f}, {high:.0f}]")
+            cells.append(interval(row.own[world]))
         cells += [spread(row.paper[world]) if world in row.paper else "" for world in papers]
         lines.append(cells)
+    return table(columns, lines)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a table in Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def interval(score: Score) -> str:
+    """Returns mean, deviation and the interval of the mean as text."""
+    return f"{spread(score)} [{score.ci95[0]:.0f}, {score.ci95[1]:.0f}]"
 
 
 def spread(score: Score) -> str:

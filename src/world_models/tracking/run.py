@@ -17,6 +17,7 @@ from world_models.tracking.delivery import Delivery
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 PARAMS_A_CALL = 100
 """MLflow takes no more at once."""
@@ -231,15 +232,21 @@ def _log_origins(keys: Mapping[str, str], client: "MlflowClient", run: str) -> N
     experiment = client.get_run(run).info.experiment_id
     rows, tags = ["| stage | run |", "|---|---|"], dict[str, str]()
     for stage, key in keys.items():
-        query = f"tags.`dvc.stage_key` = '{key}' and attributes.status = 'FINISHED'"
-        found = client.search_runs(
-            [experiment], query, max_results=1, order_by=["attributes.start_time ASC"]
-        )
-        made_by = str(found[0].info.run_id) if found else "not in this store"
+        found = finished_run(client, experiment, {"dvc.stage_key": key})
+        made_by = str(found.info.run_id) if found else "not in this store"
         link = f"[{made_by}](#/experiments/{experiment}/runs/{made_by})" if found else made_by
         rows.append(f"| {stage} | {link} |")
         tags |= {f"run.{stage}": made_by, f"key.{stage}": key}
     _set_tags(tags | {"mlflow.note.content": "\n".join(rows)}, client, run)
+
+
+def finished_run(client: "MlflowClient", experiment: str, tags: Mapping[str, str]) -> "Run | None":
+    """Returns the first run with these tags that has finished, if the store has one."""
+    wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+    query = " and ".join([*wanted, "attributes.status = 'FINISHED'"])
+    order = ["attributes.start_time ASC"]
+    found = client.search_runs([experiment], query, max_results=1, order_by=order)
+    return found[0] if found else None
 
 
 def _set_tags(tags: Mapping[str, str], client: "MlflowClient", run: str) -> None:

@@ -1,0 +1,115 @@
+"""Keeps a run that counts: `python -m pipelines.keep carracing`.
+
+dvc.lock and reports/ know one run of a round. What is to stay beside later ones is copied to
+results/SCALE/ROUND/seed-N/, which is committed: the results page is made of nothing else.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.utils.serialize import modify_yaml
+
+from pipelines.context import EXPERIMENT
+from pipelines.dvc.lineage import committed
+from pipelines.register import STAGES
+from pipelines.results import RESULTS
+from world_models.layout import RoundFiles, explain
+from world_models.params import PARAMS, Params, round_names
+from world_models.reporting.kept import RUN, read_description
+from world_models.runtime.errors import ConfigError, WorldModelsError
+from world_models.runtime.files import atomic_write
+from world_models.tracking.client import default_uri
+from world_models.tracking.history import PastRun, past_run
+
+LOCK = Path("dvc.lock")
+REPORTS = ("scores.json", "returns.csv", "generations.csv", "controller.json", "fidelity.json")
+
+
+def keep(round_: str) -> Path:
+    """Copies a round's parameters, lock and reports, and returns the folder where they are now.
+
+    Raises ConfigError where its results are not those of the code and the parameters as they are,
+    where MLflow has no run of a stage, and where another run is kept in that folder; TrackingError
+    where MLflow does not answer; ScoresError where what is kept there can't be read.
+    """
+    params = Params(PARAMS, round_)
+    names = [f"{stage}@{part}" for part in params.chain for stage in STAGES]
+    refuse_stale(names)
+    seed = params.of(params.chain[0]).seed
+    folder = Path(RESULTS, params.scale, round_, f"seed-{seed}")
+    description = describe(params, seed, names)
+    if folder.exists():
+        if read_description(folder) != description:
+            raise ConfigError(f"{folder}: another run is kept there: remove the folder first")
+        return folder
+    with atomic_write(folder) as aside:
+        aside.mkdir()
+        for name in REPORTS:
+            shutil.copy(RoundFiles(round_).report(name), aside / name)
+        shutil.copy(PARAMS, aside / PARAMS.name)
+        keep_lock(names, aside / LOCK.name)
+        (aside / RUN).write_text(json.dumps(description, indent=2) + "\n")
+    return folder
+
+
+def refuse_stale(names: list[str]) -> None:
+    """Raises ConfigError where one of the stages has to run again."""
+    with Repo() as repo:
+        stale = sorted(repo.status(targets=names))
+    if stale:
+        raise ConfigError(f"{stale[0]}: not up to date: run `dvc repro {stale[0]}`")
+
+
+def keep_lock(names: list[str], path: Path) -> None:
+    """Copies what dvc.lock says of some stages."""
+    shutil.copy(LOCK, path)
+    with modify_yaml(str(path)) as lock:
+        for name in set(lock["stages"]) - set(names):
+            del lock["stages"][name]
+
+
+def describe(params: Params, seed: int, names: list[str]) -> dict[str, Any]:
+    """Returns what the run was, and how each of its stages was run."""
+    runs = {name: made_by(name) for name in names}
+    return {
+        "scale": params.scale,
+        "task": params.task,
+        "round": params.round,
+        "seed": seed,
+        "seconds": round(sum(run.seconds for run in runs.values())),
+        "stages": {name: run._asdict() for name, run in runs.items()},
+    }
+
+
+def made_by(name: str) -> PastRun:
+    """Returns the run that made a stage's results; raises ConfigError where MLflow has none."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or default_uri(Path())
+    run = past_run(uri, EXPERIMENT, committed(name).outputs)
+    if run is None:
+        remedy = f"`dvc repro --force --single-item {name}` makes one"
+        raise ConfigError(f"{name}: MLflow has no run that made its results; {remedy}")
+    return run
+
+
+def main() -> None:
+    """Keeps a round's run, or says in one line why it can't."""
+    parser = argparse.ArgumentParser(prog="keep", description="Keep a run that counts.")
+    parser.add_argument("round", help="one of the rounds in params.yaml, e.g. carracing")
+    round_ = parser.parse_args().round
+    try:
+        print(keep(round_))
+    except WorldModelsError as error:
+        sys.exit(f"keep: {explain(error, round_names(PARAMS))}")
+    except DvcException as error:
+        sys.exit(f"keep: {' '.join(str(error).split())}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Runs that were kept, a folder each: SCALE/ROUND/seed-N."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from world_models.evaluation.gate import parsed
+from world_models.reporting.tables import Score, read_summary
+
+RUN = "run.json"
+"""What a kept run was, and how long it took."""
+
+
+@dataclass(frozen=True)
+class KeptRun:
+    """One run of a round, as it was kept."""
+
+    scale: str
+    task: str
+    round: str
+    seed: int
+    seconds: Mapping[str, float]
+    """How long each stage took, by its name: `vae@carracing`."""
+    precision: str
+    """What V and M were trained in: bfloat16 or float32."""
+    revision: str
+    """The commit that its last stage was run with."""
+    scores: Mapping[str, Score]
+    """By world: `real`, `dream`."""
+    returns: np.ndarray
+    """The return of each held-out episode in the game (episodes,)."""
+    steps: np.ndarray
+    """Steps that the search had played when its mean was validated (validations,)."""
+    validated: np.ndarray
+    """Mean returns in the game on validation seeds (validations,)."""
+
+    @property
+    def minutes(self) -> float:
+        """How long all its stages took together."""
+        return sum(self.seconds.values()) / 60
+
+
+def kept_runs(folder: Path) -> list[KeptRun]:
+    """Reads every kept run in a folder, by scale, round and seed.
+
+    Raises ScoresError where a file of one is missing or damaged.
+    """
+    runs = [read_run(kept) for kept in folder.glob("*/*/seed-*")]
+    return sorted(runs, key=lambda run: (run.scale, run.round, run.seed))
+
+
+def read_run(folder: Path) -> KeptRun:
+    """Reads one; raises ScoresError where a file of it is missing or damaged."""
+    described = read_description(folder)
+    steps, validated = parsed(folder / "generations.csv", _learned)
+    return KeptRun(
+        scale=described["scale"],
+        task=described["task"],
+        round=described["round"],
+        seed=described["seed"],
+        seconds={name: stage["seconds"] for name, stage in described["stages"].items()},
+        precision=[stage["precision"] for stage in described["stages"].values()][-1],
+        revision=[stage["revision"] for stage in described["stages"].values()][-1],
+        scores=read_summary(folder / "scores.json"),
+        returns=parsed(folder / "returns.csv", _returns),
+        steps=steps,
+        validated=validated,
+    )
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """Reads what a kept run was; raises ScoresError where that is missing or damaged."""
+    return parsed(folder / RUN, _description)
+
+
+def _description(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)
+    for key in ("scale", "task", "round", "seed"):
+        found[key]
+    if not [stage["seconds"] + 0 for stage in found["stages"].values()]:
+        raise ValueError("no stages")
+    for stage in found["stages"].values():
+        stage["revision"], stage["precision"]
+    return found
+
+
+def _returns(text: str) -> np.ndarray:
+    return np.array([float(row["real"]) for row in csv.DictReader(text.splitlines())])
+
+
+def _learned(text: str) -> tuple[np.ndarray, np.ndarray]:
+    generations = list(csv.DictReader(text.splitlines()))
+    steps = np.cumsum([float(row["steps"]) for row in generations])
+    due = [number for number, row in enumerate(generations) if row["real_mean"]]
+    return steps[due], np.array([float(generations[number]["real_mean"]) for number in due])

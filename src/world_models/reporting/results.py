@@ -1,0 +1,150 @@
+"""The page of results: what the kept runs scored, how they learned, and what they took."""
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from world_models.reporting import paper
+from world_models.reporting.charts import save_figure
+from world_models.reporting.kept import KeptRun
+from world_models.reporting.tables import interval, spread, table
+
+PLANNED: Mapping[tuple[str, str], int] = {
+    ("full", "carracing"): 2,
+    ("full", "takecover"): 2,
+    ("small", "carracing"): 3,
+    ("small", "takecover"): 3,
+}
+"""Seeds that each scale and task is to be run with."""
+
+
+def page(runs: Sequence[KeptRun]) -> str:
+    """Returns the tables in Markdown."""
+    parts = [missing(runs)]
+    if runs:
+        parts += ["## Scores", scores(runs)]
+        parts += ["![How the searches learned](learning.png)"]
+        parts += ["![Returns of the held-out episodes](returns.png)"]
+        parts += ["## Over seeds", over_seeds(runs), "## Minutes by stage", times(runs)]
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+def missing(runs: Sequence[KeptRun]) -> str:
+    """Returns which of the planned runs there are not yet, as a sentence."""
+    there = [(run.scale, run.round) for run in runs]
+    lacking = [
+        f"{planned - there.count(key)} of {key[1]} at `{key[0]}`"
+        for key, planned in PLANNED.items()
+        if there.count(key) < planned
+    ]
+    return f"Still missing: {', '.join(lacking)}." if lacking else "All planned runs are there."
+
+
+def scores(runs: Sequence[KeptRun]) -> str:
+    """Returns a row a run: its scores in both worlds, and the paper's beside them."""
+    rows = []
+    for run in runs:
+        real, dream = run.scores["real"], run.scores["dream"]
+        rows.append(
+            [
+                *(run.scale, run.round, str(run.seed)),
+                interval(real),
+                f"{np.median(run.returns):.0f}",
+                str(len(run.returns)),
+                spread(dream),
+                f"{dream.mean / real.mean:.2f}" if real.mean else "",
+                f"{run.minutes:.0f}",
+                run.precision,
+                beside(run.task),
+                run.revision[:9],
+            ]
+        )
+    columns = ["scale", "round", "seed", "in the game", "median", "episodes", "in the dream"]
+    columns += ["dream / game", "minutes", "trained in", "the paper", "revision"]
+    note = "Mean ± standard deviation [95% interval of the mean]. A stage's minutes are those from "
+    note += "its beginning to its end, pauses included."
+    return f"{table(columns, rows)}\n{note}"
+
+
+def over_seeds(runs: Sequence[KeptRun]) -> str:
+    """Returns a row for each scale and round: the seeds' scores, their mean, and the worst."""
+    rows = []
+    for (scale, round_), some in groupby(runs, key=lambda run: (run.scale, run.round)):
+        means = [run.scores["real"].mean for run in some]
+        listed = ", ".join(f"{mean:.0f}" for mean in means)
+        rows.append([scale, round_, listed, f"{np.mean(means):.0f}", f"{min(means):.0f}"])
+    return table(["scale", "round", "a seed each", "their mean", "the worst"], rows)
+
+
+def times(runs: Sequence[KeptRun]) -> str:
+    """Returns a row a run: the minutes that each kind of stage took, of all its rounds together."""
+    kinds = list(dict.fromkeys(name.partition("@")[0] for run in runs for name in run.seconds))
+    rows = []
+    for run in runs:
+        taken = dict.fromkeys(kinds, 0.0)
+        for name, seconds in run.seconds.items():
+            taken[name.partition("@")[0]] += seconds
+        cells = [f"{taken[kind] / 60:.1f}" for kind in kinds]
+        rows.append([run.scale, run.round, str(run.seed), *cells, f"{run.minutes:.0f}"])
+    return table(["scale", "round", "seed", *kinds, "all"], rows)
+
+
+def beside(task: str) -> str:
+    """Returns what the paper reports of a task, and what its agent has in today's game."""
+    words = []
+    if task in paper.SCORES:
+        words.append("{:.0f} ± {:.0f}".format(*paper.SCORES[task]))
+    if task in paper.REPLAYED:
+        words.append("{:.0f} when played again ({:,} episodes)".format(*paper.REPLAYED[task]))
+    return "; ".join(words)
+
+
+def save_learning(path: Path, runs: Sequence[KeptRun]) -> None:
+    """Writes a PNG: the search's mean on validation episodes over the steps that it had played."""
+    tasks = _by_task(runs)
+    figure, axes = _panels(len(tasks))
+    for panel, (task, some) in zip(axes, tasks.items(), strict=True):
+        for number, run in enumerate(some):
+            panel.plot(run.steps / 1e6, run.validated, f"C{number}o-", label=_name(run), ms=3)
+        learned = paper.LEARNED.get(task, {})
+        if learned:
+            million = [number * paper.STEPS_A_GENERATION / 1e6 for number in learned]
+            panel.plot(million, list(learned.values()), "k^--", label="the authors' log", mfc="w")
+        panel.set(xscale="log", xlabel="million steps of evolution", ylabel="validation return")
+        panel.set_title(task)
+        panel.legend(fontsize="small")
+    save_figure(path, figure)
+
+
+def save_returns(path: Path, runs: Sequence[KeptRun]) -> None:
+    """Writes a PNG: histograms of the held-out episodes' returns."""
+    tasks = _by_task(runs)
+    figure, axes = _panels(len(tasks))
+    for panel, (task, some) in zip(axes, tasks.items(), strict=True):
+        bins = np.histogram_bin_edges(np.concatenate([run.returns for run in some]), 25).tolist()
+        for number, run in enumerate(some):
+            panel.hist(
+                run.returns, bins, density=True, histtype="step", color=f"C{number}",
+                label=_name(run),
+            )  # fmt: skip
+            panel.axvline(run.returns.mean(), color=f"C{number}", ls=":")
+        panel.set(xlabel="return in the game", ylabel="share of episodes", title=task, yticks=[])
+        panel.legend(fontsize="small", loc="upper left")
+    save_figure(path, figure)
+
+
+def _by_task(runs: Sequence[KeptRun]) -> dict[str, list[KeptRun]]:
+    return {task: [run for run in runs if run.task == task] for task in {r.task: 0 for r in runs}}
+
+
+def _name(run: KeptRun) -> str:
+    return f"{run.round}, {run.scale}, seed {run.seed}"
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(6 * count, 4), layout="constrained")
+    return figure, list(figure.subplots(1, count, squeeze=False)[0])

@@ -1,0 +1,41 @@
+"""What the store remembers of stages that have run."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from world_models.runtime.errors import TrackingError
+from world_models.tracking.client import existing_store
+from world_models.tracking.run import finished_run
+
+
+class PastRun(NamedTuple):
+    """How a stage was run."""
+
+    seconds: float
+    """From its beginning to its end, pauses included where it was stopped and went on."""
+    revision: str
+    """The commit that it was run with."""
+    precision: str
+    """What `auto` was on that machine: bf16 or 32."""
+
+
+def past_run(uri: str, experiment: str, outputs: Mapping[str, str]) -> PastRun | None:
+    """Returns the run that first made these outputs, md5 by path, if the store has it.
+
+    Raises TrackingError where there is no store, or where it does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = existing_store(uri)
+    try:
+        group = client.get_experiment_by_name(experiment)
+        if group is None:
+            return None
+        made = {f"output.{path}": md5 for path, md5 in outputs.items()}
+        run = finished_run(client, group.experiment_id, made)
+    except MlflowException as error:
+        raise TrackingError(f"{uri}: {error.message}") from None
+    if run is None:
+        return None
+    taken, tags = (run.info.end_time - run.info.start_time) / 1000, run.data.tags
+    return PastRun(round(taken, 1), tags["git_revision"], tags.get("precision.auto", ""))
