@@ -3,17 +3,14 @@
 import torch
 
 from pipelines.context import Context
+from world_models.agent import load_agent
 from world_models.controller.checkpoint import load_controllers
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.controller.refit import refit
 from world_models.data.store import EpisodeStore
-from world_models.rnn.checkpoint import load_rnn
-from world_models.rnn.inference import rnn_for_inference
 from world_models.rnn.model import MDNRNN
 from world_models.runtime.errors import ConfigError
-from world_models.vae.checkpoint import load_vae
 from world_models.vae.encoding import encode_episode
-from world_models.vae.inference import vae_for_inference
 from world_models.worlds.recorded import recorded_features
 
 REFITTED = 40
@@ -64,11 +61,9 @@ def refitted(
     Both rounds' V and M look at the newest episodes, in which the agent of the round before played.
     Raises ConfigError where one of the two controllers has a hidden layer, or the new one no bias.
     """
-    task, files = context.task, context.before.files
-    old_vae = vae_for_inference(load_vae(files.model("vae")), rnn.device)
-    size = old_vae.sizes.latent_size
-    old_rnn = rnn_for_inference(load_rnn(files.model("rnn"), size, task.action_size), rnn.device)
-    old = load_controllers(files.model("controller"), old_rnn)
+    task = context.task
+    agent = load_agent(context.before.files.agent, task.action_size, rnn.device)
+    old = agent.controller.to(torch.device("cpu"))
     if len(old) != 1 or old.sizes.hidden_units or sizes.hidden_units or not sizes.bias:
         raise ConfigError(
             "controller.warm_start: refit: only one linear C can be carried over, to one with bias"
@@ -76,8 +71,8 @@ def refitted(
     frames = EpisodeStore(context.files.episodes)
     before, now = [], []
     for seen, at in list(zip(frames.episodes(), latents.episodes(), strict=True))[-REFITTED:]:
-        episode = encode_episode(frames.read(seen), old_vae, FRAMES)
+        episode = encode_episode(frames.read(seen), agent.vae, FRAMES)
         then = old.sizes.cell, old.sizes.sampled
-        before.append(recorded_features(episode, task, old_rnn, *then).cpu())
+        before.append(recorded_features(episode, task, agent.rnn, *then).cpu())
         now.append(recorded_features(latents.read(at), task, rnn, sizes.cell, sizes.sampled).cpu())
     return refit(old, torch.cat(before), torch.cat(now), sizes)

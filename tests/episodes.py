@@ -9,8 +9,8 @@ from world_models.data.store import Episode, shard_path, write_shard
 LATENT = 16
 
 
-def write_episodes(project: Path, kind: str = "episodes") -> None:
-    """Pendulum's data set, its frames or its latents: two shards of two short episodes each."""
+def write_episodes(project: Path, kind: str = "episodes", round_: str = "pendulum") -> None:
+    """A round's data set, its frames or its latents: two shards of two short episodes each."""
     random = np.random.default_rng(0)
     for number in range(2):
         episodes = []
@@ -24,5 +24,5 @@ def write_episodes(project: Path, kind: str = "episodes") -> None:
                 "actions": random.uniform(-1, 1, (50, 1)).astype(np.float32),
                 "rewards": np.ones(50, np.float32),
             }
-            episodes.append(Episode(seed, False, frames, steps, "pendulum", "held"))
-        write_shard(shard_path(project / "data" / "pendulum" / kind, number), episodes, 2)
+            episodes.append(Episode(seed, False, frames, steps, round_, "held"))
+        write_shard(shard_path(project / "data" / round_ / kind, number), episodes, 2)

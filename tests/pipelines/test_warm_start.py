@@ -1,8 +1,8 @@
 """Where a later round's M and C begin."""
 
 from dataclasses import replace
+from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -11,9 +11,10 @@ from pipelines.context import Context
 from pipelines.rnn import rnn_before
 from pipelines.warm_start import as_before, refitted, warm_start
 from tests.configs import PARAMS
+from tests.episodes import write_episodes
 from world_models.controller.checkpoint import save_controllers
 from world_models.controller.policy import Controllers, ControllerSizes
-from world_models.data.store import Episode, EpisodeStore, shard_path, write_shard
+from world_models.data.store import EpisodeStore
 from world_models.layout import RoundFiles
 from world_models.params import Params
 from world_models.rnn.checkpoint import save_rnn
@@ -70,23 +71,8 @@ def test_a_c_of_other_sizes_is_refused(context):
 
 @pytest.fixture
 def episodes(context):
-    """Two episodes of the second round."""
-    random = np.random.default_rng(0)
-    episodes = [
-        Episode(
-            seed,
-            True,
-            {"frames": random.integers(0, 256, (301, 64, 64, 3), np.uint8)},
-            {
-                "actions": random.uniform(-1, 1, (300, 1)).astype("f"),
-                "rewards": np.zeros(300, "f"),
-            },
-            "pendulum-2",
-            "agent",
-        )
-        for seed in range(2)
-    ]
-    write_shard(shard_path(context.files.episodes, 0), episodes, 1)
+    """The second round's, which nobody played."""
+    write_episodes(Path(), round_="pendulum-2")
     return EpisodeStore(context.files.episodes)
 
 

@@ -28,11 +28,11 @@ def refit(old: Controllers, before: Tensor, now: Tensor, sizes: ControllerSizes)
         raise ValueError("only a linear C can be carried over, to one with a bias")
     outputs = _outputs(old, before.double()).clamp(-SATURATED, SATURATED)
     seen = now.double()[:, : sizes.feature_size]
-    mean, deviation = seen.mean(0), seen.std(0)
-    scaled = (seen - mean) / deviation.clamp(min=1e-6)
+    mean, deviation = seen.mean(0), seen.std(0).clamp(min=1e-6)
+    scaled = (seen - mean) / deviation
     penalty = RIDGE * len(seen) * torch.eye(seen.shape[1], dtype=seen.dtype)
     fitted = torch.linalg.solve(scaled.T @ scaled + penalty, scaled.T @ (outputs - outputs.mean(0)))
-    weight = fitted.T / deviation.clamp(min=1e-6)
+    weight = fitted.T / deviation
     bias = outputs.mean(0) - weight @ mean
     return Controllers(sizes, torch.cat([weight.flatten(), bias]).float()[None])
 

@@ -315,21 +315,19 @@ def _contents(shard: Path, attributes: Mapping[str, Any]) -> list[EpisodeAt]:
 
 
 def _attributes(shard: Path) -> dict[str, Any]:
-    with _damage_named(shard):
-        _check_names(shard)
-        with zipfile.ZipFile(shard) as file:
-            attributes = json.loads(file.read(METADATA))["attributes"]
+    with _damage_named(shard), zipfile.ZipFile(shard) as file:
+        _check_names(file)
+        attributes = json.loads(file.read(METADATA))["attributes"]
         return {key: attributes[key] for key in ("shards", *DESCRIBED, "lengths")}
 
 
-def _check_names(shard: Path) -> None:
+def _check_names(file: zipfile.ZipFile) -> None:
     """Zip's directory has no checksum; but each name stands once more before its entry.
 
     Without this a chunk whose name is damaged would be read as zeros.
     """
-    with zipfile.ZipFile(shard) as file:
-        for entry in file.infolist():
-            file.open(entry).close()
+    for entry in file.infolist():
+        file.open(entry).close()
 
 
 def _open(shard: Path) -> zarr.Group:

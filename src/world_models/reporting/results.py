@@ -138,7 +138,8 @@ def save_returns(path: Path, runs: Sequence[KeptRun]) -> None:
 
 
 def _by_task(runs: Sequence[KeptRun]) -> dict[str, list[KeptRun]]:
-    return {task: [run for run in runs if run.task == task] for task in {r.task: 0 for r in runs}}
+    tasks = dict.fromkeys(run.task for run in runs)
+    return {task: [run for run in runs if run.task == task] for task in tasks}
 
 
 def _name(run: KeptRun) -> str:

@@ -16,7 +16,7 @@ class PastRun(NamedTuple):
     revision: str
     """The commit that it was run with."""
     precision: str
-    """What `auto` was on that machine: bf16 or 32."""
+    """What `auto` was on that machine: bfloat16 or float32."""
 
 
 def past_run(uri: str, experiment: str, outputs: Mapping[str, str]) -> PastRun | None:
