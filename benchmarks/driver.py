@@ -104,7 +104,7 @@ class Course:
         dreams = DreamFactory(TASK, rnn, rnn, starts, dream, self.config.cell)
         sizes = controller_sizes(self.config, dream, rnn, TASK)
         centre = feature_mean(latents, TASK, rnn, self.config.cell)[: sizes.feature_size]
-        self.search = SearchContext(TASK, self.config, vae, rnn, sizes, centre, None, dreams)
+        self.search = SearchContext(TASK, self.config, vae, rnn, sizes, centre, None, [dreams])
 
     def searched(self, way: str, seed: int, limit: float) -> Iterator[Row]:
         """A search of so many minutes; a row for each generation whose mean has been judged."""

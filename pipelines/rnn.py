@@ -1,9 +1,11 @@
-"""Stage rnn: trains M on the latents."""
+"""Stage rnn: trains M on the latents, and further M's that only dream."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from pipelines.context import Context, main
-from world_models.rnn.checkpoint import load_rnn, save_rnn
+from world_models.data.store import EpisodeStore
+from world_models.rnn.checkpoint import load_rnn, load_rnns, save_rnn, save_rnns
 from world_models.rnn.model import MDNRNN
 from world_models.rnn.training import RNNTraining, SequenceData
 from world_models.runtime.errors import ConfigError
@@ -11,42 +13,81 @@ from world_models.training.checkpoint import batches_kept
 from world_models.training.trainer import fit, seed_everything
 from world_models.vae.checkpoint import load_vae
 
+APART = 1000
+"""Between the seeds of M and of the dreamers beside it; those of whole runs are smaller numbers."""
+
 
 def run(context: Context) -> None:
-    """Trains M and reports its losses."""
-    config, files = context.config.rnn, context.files
-    seed_everything(context.params.seed)
-    latent_size = load_vae(files.model("vae")).sizes.latent_size
-    latents = context.open_latents(latent_size)
-    module = RNNTraining(config, context.task, latent_size)
-    if config.warm_start:
-        module.rnn.load_state_dict(rnn_before(context, module.rnn).state_dict())
-    context.report_progress(batches_kept(context.state / "last.ckpt"), config.batches, "batches")
-    metrics = fit(
-        module,
-        SequenceData(latents, config, context.params.seed),
-        label="rnn",
-        batches=config.batches,
-        validate_every=config.validate_every,
-        precision=config.precision,
-        log=context.tracking.log_metrics,
-        state=context.state,
-        gradient_clip=config.gradient_clip,
-    )
-    save_rnn(files.model("rnn"), module.rnn.eval())
+    """Trains M and the dreamers, and reports their losses."""
+    files, seed = context.files, context.params.seed
+    seed_everything(seed)
+    size = load_vae(files.model("vae")).sizes.latent_size
+    latents = context.open_latents(size)
+    rnn, metrics = train(context, latents, size)
+    save_rnn(files.model("rnn"), rnn)
     context.tracking.log_artifact(files.model("rnn"))
+    dreamers = []
+    for number in range(1, context.config.rnn.dreamers + 1):
+        seed_everything(seed + number * APART)
+        dreamer, of_dreamer = train(context, latents, size, number)
+        dreamers.append(dreamer)
+        metrics |= {f"dreamer-{number}/{name}": value for name, value in of_dreamer.items()}
+    save_rnns(files.model("dreamers"), dreamers)
     context.write_metrics("rnn.json", metrics)
 
 
-def rnn_before(context: Context, needed: MDNRNN) -> MDNRNN:
-    """Reads M of the round before; raises ConfigError where it has other sizes or heads.
+def train(
+    context: Context, latents: EpisodeStore, latent_size: int, number: int = 0
+) -> tuple[MDNRNN, dict[str, float]]:
+    """Trains M, or the dreamer of a number from 1 on, and returns it with its last metrics."""
+    config = context.config.rnn
+    name = f"dreamer-{number}" if number else "rnn"
+    prefix, state = (f"{name}/", context.state / name) if number else ("", context.state)
+    state.mkdir(exist_ok=True)
+    module = RNNTraining(config, context.task, latent_size)
+    if config.warm_start:
+        module.rnn.load_state_dict(rnn_before(context, module.rnn, number).state_dict())
+    context.report_progress(batches_kept(state / "last.ckpt"), config.batches, "batches")
 
-    Ends may have weighed otherwise in its training.
+    def log(values: Mapping[str, float], batch: int) -> None:
+        named = {f"{prefix}{key}": value for key, value in values.items()}
+        context.tracking.log_metrics(named, batch)
+
+    metrics = fit(
+        module,
+        SequenceData(latents, config, context.params.seed + number * APART),
+        label=name,
+        batches=config.batches,
+        validate_every=config.validate_every,
+        precision=config.precision,
+        log=log,
+        state=state,
+        gradient_clip=config.gradient_clip,
+    )
+    return module.rnn.eval(), metrics
+
+
+def rnn_before(context: Context, needed: MDNRNN, number: int = 0) -> MDNRNN:
+    """Reads M of the round before, or its dreamer of a number from 1 on.
+
+    Raises ConfigError where there is none, or one of other sizes or heads. Ends may have weighed
+    otherwise in its training.
     """
-    file = context.before.files.model("rnn")
-    found = load_rnn(file, needed.sizes.latent_size, needed.sizes.action_size)
-    if replace(found.sizes, done_weight=needed.sizes.done_weight) != needed.sizes:
-        raise ConfigError(f"rnn.warm_start: {file}: {found.sizes}; this round's is {needed.sizes}")
+    files, sizes = context.before.files, needed.sizes
+    of = sizes.latent_size, sizes.action_size
+    if not number:
+        file = files.model("rnn")
+        found = load_rnn(file, *of)
+    else:
+        file = files.model("dreamers")
+        dreamers = load_rnns(file, *of)
+        if len(dreamers) < number:
+            raise ConfigError(
+                f"rnn.warm_start: {file}: {len(dreamers)} dreamers; this round has more"
+            )
+        found = dreamers[number - 1]
+    if replace(found.sizes, done_weight=sizes.done_weight) != sizes:
+        raise ConfigError(f"rnn.warm_start: {file}: {found.sizes}; this round's is {sizes}")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import Tensor
@@ -11,20 +11,20 @@ from pipelines.context import Context
 from pipelines.warm_start import warm_start
 from world_models.controller.centring import feature_mean
 from world_models.controller.config import ControllerConfig
-from world_models.controller.evaluator import ParallelEvaluator
+from world_models.controller.evaluator import DividedEvaluator, Evaluator, ParallelEvaluator
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.controller.search import Validation
-from world_models.rnn.checkpoint import load_rnn
+from world_models.rnn.checkpoint import load_rnn, load_rnns
 from world_models.rnn.inference import rnn_for_inference
 from world_models.rnn.model import MDNRNN
 from world_models.runtime.devices import best_device, cores
+from world_models.runtime.errors import ConfigError
 from world_models.runtime.precision import weights_dtype
 from world_models.runtime.processes import WorkerPool
 from world_models.tasks.base import Task
 from world_models.vae.checkpoint import load_vae
 from world_models.vae.inference import vae_for_inference
 from world_models.vae.model import VAE
-from world_models.worlds.base import World
 from world_models.worlds.config import DreamConfig
 from world_models.worlds.dream import DreamFactory, first_latents
 from world_models.worlds.features import feature_size
@@ -50,34 +50,43 @@ class SearchContext:
     """The mean of C's features over the data set, where the search has it for its origin."""
     start: Controllers | None
     """The controller that the search begins from, if not from zeros."""
-    dreams: DreamFactory
+    dreams: list[DreamFactory]
+    """One for each M in whose dreams C is evolved; they share a generation's episodes."""
 
     def open_pool(self) -> WorkerPool:
         """Starts the processes that worlds are played in, one a core."""
         return WorkerPool(cores(self.vae.device))
 
-    def evaluators(self, pool: WorkerPool) -> Callable[[int], ParallelEvaluator]:
+    def evaluators(self, pool: WorkerPool) -> Callable[[int], Evaluator]:
         """Opens the worlds that the generations play in, and returns which generation has which."""
         config = self.config
         generations = range(1, config.generations + 1)
         lanes = config.population * config.episodes_at(config.generations)
         game = partial(self.open_real_world, patience=config.patience, curiosity=config.curiosity)
-        worlds: dict[bool, tuple[Callable[[int], World], int]] = {
-            False: (self.dreams, lanes),
-            True: (game, min(lanes, GAMES)),
+        open_worlds: dict[bool, Callable[[], Evaluator]] = {
+            False: lambda: self.open_dreams(lanes, pool, config.weighed),
+            True: lambda: ParallelEvaluator(game, min(lanes, GAMES), pool),
         }
         opened = {
-            real: ParallelEvaluator(*worlds[real], pool)
-            for real in {config.is_real(number) for number in generations}
+            real: open_worlds[real]() for real in {config.is_real(number) for number in generations}
         }
         return lambda number: opened[config.is_real(number)]
+
+    def open_dreams(self, lanes: int, pool: WorkerPool, weighed: bool = False) -> Evaluator:
+        """Opens the dreams, of so many lanes together."""
+        share = -(-lanes // len(self.dreams))
+        parts = [
+            ParallelEvaluator(replace(dreams, weighed=weighed), share, pool)
+            for dreams in self.dreams
+        ]
+        return DividedEvaluator(parts)
 
     def validator(
         self, pool: WorkerPool, seeds: Sequence[int]
     ) -> Callable[[Controllers], Validation]:
         """Returns what plays one controller on these seeds, in the game and in the dream."""
         real = ParallelEvaluator(self.open_real_world, min(len(seeds), VALIDATED), pool)
-        dreamed = ParallelEvaluator(self.dreams, len(seeds), pool)
+        dreamed = self.open_dreams(len(seeds), pool)
 
         def validate(mean: Controllers) -> Validation:
             return Validation(real.evaluate(mean, seeds), dreamed.evaluate(mean, seeds))
@@ -123,9 +132,27 @@ def open_search(context: Context) -> SearchContext:
         centre = feature_mean(latents, task, rnn, config.cell)[: sizes.feature_size]
     # Where dreams begin is read once, for all processes.
     starts = first_latents(latents, context.config.dream.starts)
-    dreams = DreamFactory(task, rnn, rnn, starts, context.config.dream, config.cell)
+    dreams = [
+        DreamFactory(task, rnn, dreamer, starts, context.config.dream, config.cell)
+        for dreamer in open_dreamers(context, rnn)
+    ]
     start = warm_start(context, rnn, sizes, latents)
     return SearchContext(task, config, vae, rnn, sizes, centre, start, dreams)
+
+
+def open_dreamers(context: Context, rnn: MDNRNN) -> list[MDNRNN]:
+    """Returns the M's in whose dreams C is evolved: the agent's own, or the others.
+
+    Raises ConfigError where there are no others.
+    """
+    config = context.config.controller
+    if config.dreamed_by == "own":
+        return [rnn]
+    sizes = rnn.sizes.latent_size, rnn.sizes.action_size
+    others = load_rnns(context.files.model("dreamers"), *sizes)
+    if not others:
+        raise ConfigError("controller.dreamed_by: others: rnn.dreamers is 0")
+    return [rnn_for_inference(o, rnn.device, weights_dtype(config.precision)) for o in others]
 
 
 def controller_sizes(

@@ -1,5 +1,5 @@
-"""Stage sweep_temperature: C evolved in dreams of one temperature, and scored there and in the
-game."""
+"""Stage sweep_temperature: C evolved in dreams of one temperature, by the agent's own M or by
+others, and scored in the dreams of its own M and in the game."""
 
 from pipelines import controller, evaluate
 from pipelines.context import Context, main
@@ -8,9 +8,10 @@ from world_models.runtime.errors import ConfigError
 
 def run(context: Context) -> None:
     """Does what controller and evaluate do, in the dream even where the task does not."""
+    dreamed_by, _, tau = context.variant.partition("-")
     changes: dict[str, dict[str, object]] = {
-        "dream": {"temperature": temperature(context.variant)},
-        "controller": {"train_in": "dream"},
+        "dream": {"temperature": temperature(tau or context.variant)},
+        "controller": {"train_in": "dream", "dreamed_by": dreamed_by},
     }
     variant = context.for_sweep(f"temperature/{context.variant}", changes)
     variant.log_sections("controller", "dream", "evaluate")

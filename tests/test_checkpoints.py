@@ -16,8 +16,9 @@ from world_models.controller.checkpoint import (
 )
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.layout import explain
-from world_models.rnn.checkpoint import load_rnn, save_rnn
+from world_models.rnn.checkpoint import SeveralSizes, load_rnn, load_rnns, save_rnn, save_rnns
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
+from world_models.runtime.checkpoint import write_checkpoint
 from world_models.runtime.errors import CheckpointError
 from world_models.vae.checkpoint import load_vae, save_vae
 from world_models.vae.model import VAE, VAESizes
@@ -49,7 +50,7 @@ def assert_equal_weights(one, other):
         torch.testing.assert_close(one[name], other[name], rtol=0, atol=0)
 
 
-def refused(path, load, *words):
+def refused(path, load, *words, stage=None):
     """The error names the file and says why, from which follows how to make it, in one line."""
     with pytest.raises(CheckpointError) as caught:
         load()
@@ -59,7 +60,7 @@ def refused(path, load, *words):
     assert all(word in message for word in words), message
     again = "`dvc repro --force --single-item {0}@carracing` makes it again"
     remedy = "`dvc repro {0}@carracing` makes it" if "missing" in words else again
-    assert message.endswith(f"; {remedy.format(path.stem)}")
+    assert message.endswith(f"; {remedy.format(stage or path.stem)}")
     assert "\n" not in message
 
 
@@ -78,6 +79,30 @@ def test_rnn_comes_back_as_it_was(folder, rnn):
     loaded = load_rnn(folder / "rnn.safetensors", latent_size=4, action_size=2)
     assert loaded.sizes == RNN_SIZES
     assert_equal_weights(loaded.state_dict(), rnn.state_dict())
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_several_rnns_come_back_as_they_were_in_their_order(folder, count):
+    path = folder / "dreamers.safetensors"
+    rnns = [MDNRNN(RNN_SIZES) for _ in range(count)]
+    save_rnns(path, rnns)
+    loaded = load_rnns(path, latent_size=4, action_size=2)
+    assert len(loaded) == count
+    for found, rnn in zip(loaded, rnns, strict=True):
+        assert found.sizes == RNN_SIZES
+        assert_equal_weights(found.state_dict(), rnn.state_dict())
+        assert not any(p.requires_grad for p in found.parameters())
+
+
+def test_several_rnns_that_do_not_fit_are_named(folder, rnn):
+    path = folder / "dreamers.safetensors"
+    refused(path, lambda: load_rnns(path, 4, 2), "missing", stage="rnn")
+    save_rnns(path, [rnn])
+    refused(path, lambda: load_rnns(path, 32, 2), "latents of 4, not 32", stage="rnn")
+    save_rnn(path, rnn)
+    refused(path, lambda: load_rnns(path, 4, 2), "damaged", stage="rnn")
+    write_checkpoint(path, {}, SeveralSizes(1, RNN_SIZES))
+    refused(path, lambda: load_rnns(path, 4, 2), "other sizes", stage="rnn")
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -16,6 +16,7 @@ MADE_BY = {
     r"data/(?P<round>[^/]+)/episodes": "collect",
     r"data/(?P<round>[^/]+)/latents": "encode",
     r"models/(?P<round>[^/]+)/(?P<stage>vae|rnn|controller)\.safetensors": "{stage}",
+    r"models/(?P<round>[^/]+)/dreamers\.safetensors": "rnn",
     r"reports/(?P<round>[^/]+)/(scores\.json|returns\.csv)": "evaluate",
 }
 """Patterns of paths, and the stage that writes what lies there."""
@@ -47,7 +48,7 @@ class RoundFiles:
         return Path("data", self.name, "latents")
 
     def model(self, name: str) -> Path:
-        """Returns the checkpoint of `vae`, `rnn` or `controller`."""
+        """Returns the checkpoint of `vae`, `rnn`, `dreamers` or `controller`."""
         return Path("models", self.name, f"{name}.safetensors")
 
     @property
@@ -71,7 +72,7 @@ class SweepFiles(RoundFiles):
     """The sweep's part of the path, e.g. `temperature/1.15`."""
 
     def model(self, name: str) -> Path:
-        """Returns the round's checkpoint of `vae` or `rnn`, or the sweep's own `controller`."""
+        """Returns one of the round's checkpoints, or the sweep's own `controller`."""
         if name != "controller":
             return super().model(name)
         return Path("sweeps", self.name, self.sweep, f"{name}.safetensors")

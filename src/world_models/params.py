@@ -15,7 +15,7 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from world_models.collecting.config import CollectConfig
-from world_models.controller.config import ControllerConfig
+from world_models.controller.config import ControllerConfig, DreamedBy
 from world_models.evaluation.config import EvaluateConfig, FidelityConfig
 from world_models.rnn.config import RNNConfig
 from world_models.runtime.config import Config, Count, Positive
@@ -67,15 +67,17 @@ class SweepTemperatureConfig(Config):
 
     tasks: list[str]
     """Tasks whose dreams are swept; an empty list turns the sweep off."""
+    dreamed_by: Annotated[list[DreamedBy], Field(min_length=1)]
+    """Whose dreams, as controller.dreamed_by says it."""
     temperatures: Annotated[list[Count | Positive], Field(min_length=1)]
     """Values of tau."""
 
-    @field_validator("temperatures")
+    @field_validator("dreamed_by", "temperatures")
     @classmethod
-    def _once_each(cls, temperatures: list[float]) -> list[float]:
-        if len(set(temperatures)) < len(temperatures):
+    def _once_each(cls, values: list[Any]) -> list[Any]:
+        if len(set(values)) < len(values):
             raise ValueError("one of them is there twice")
-        return temperatures
+        return values
 
 
 class SweepInputsConfig(Config):

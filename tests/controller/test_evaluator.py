@@ -13,7 +13,7 @@ import torch
 
 from tests.dreams import HIDDEN, LATENT, STEPS, dying_dream, rewarding_dream
 from tests.waiting import wait_for
-from world_models.controller.evaluator import ParallelEvaluator, evaluate
+from world_models.controller.evaluator import DividedEvaluator, ParallelEvaluator, evaluate
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.runtime.processes import WorkerPool
 
@@ -63,6 +63,22 @@ def test_an_evaluator_plays_what_one_world_plays_however_few_its_lanes(workers, 
         played = evaluator.evaluate(candidates, [4, 7])
         np.testing.assert_array_equal(played.lengths, expected.lengths)
         np.testing.assert_allclose(played.returns, expected.returns, rtol=1e-4)
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_divided_worlds_each_play_a_share_of_the_seeds(count, pools):
+    slow, quick = (
+        ParallelEvaluator(world, 6, pools[2]) for world in (rewarding_dream, dying_dream)
+    )
+    seeds, candidates = list(range(count)), constant(-0.5, 0.9)
+    played = DividedEvaluator([slow, quick]).evaluate(candidates, seeds)
+    share = -(-count // 2)
+    for figure, first in zip(played, slow.evaluate(candidates, seeds[:share]), strict=True):
+        np.testing.assert_array_equal(figure[:, :share], first)
+    assert played.returns.shape == (2, count)
+    if count > 1:
+        second = quick.evaluate(candidates, seeds[share:])
+        np.testing.assert_array_equal(played.lengths[:, share:], second.lengths)
 
 
 def test_a_pool_plays_for_several_evaluators(pools):

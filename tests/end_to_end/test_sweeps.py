@@ -52,9 +52,14 @@ def runs(project):
     return {logged.info.run_name: logged for logged in found}, client
 
 
+def folder_of(reports, sweep, name):
+    if name == "full":
+        return reports
+    return reports / sweep / (f"own-{name}" if sweep == "temperature" else name)
+
+
 def scores_of(reports, sweep, name):
-    folder = reports if name == "full" else reports / sweep / name
-    return json.loads((folder / "scores.json").read_text())
+    return json.loads((folder_of(reports, sweep, name) / "scores.json").read_text())
 
 
 @every_sweep
@@ -82,8 +87,7 @@ def test_there_is_a_plot_of_it(reports, sweep):
 def test_variants_are_other_agents_on_the_agents_own_seeds(reports, sweep):
     returns = []
     for name in SWEPT[sweep]:
-        folder = reports if name == "full" else reports / sweep / name
-        with (folder / "returns.csv").open() as file:
+        with (folder_of(reports, sweep, name) / "returns.csv").open() as file:
             rows = list(csv.DictReader(file))
         assert [int(row["seed"]) for row in rows] == list(TEST[:EPISODES])
         returns.append([row["dream"] for row in rows])
@@ -104,9 +108,10 @@ def test_controllers_that_see_less_have_the_parameters_that_the_table_says(proje
 def test_each_variant_has_a_run_with_what_it_was_made_with(runs):
     found, _ = runs
     for temperature in SWEPT["temperature"]:
-        params = found[f"sweep_temperature@pendulum-{temperature}"].data.params
+        params = found[f"sweep_temperature@pendulum-own-{temperature}"].data.params
         assert params["dream.temperature"] == temperature
         assert params["controller.train_in"] == "dream"
+        assert params["controller.dreamed_by"] == "own"
     for name, units in [("latent", "None"), ("hidden-layer", "40")]:
         logged = found[f"sweep_inputs@pendulum-{name}"].data
         assert logged.params["controller.inputs"] == "latent"
@@ -134,7 +139,7 @@ def test_one_more_temperature_makes_what_is_new_and_no_other(project):
     finally:
         (project / "params.yaml").write_text(before)
     assert set(re.findall(r"Running stage '(\S+)'", planned)) == {
-        "sweep_temperature@pendulum-1.3",
+        "sweep_temperature@pendulum-own-1.3",
         "compare_temperature@pendulum",
     }
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from tests.waiting import wait_for
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.controller.search import Generation, Validation
 from world_models.data.store import shard_path
-from world_models.rnn.checkpoint import save_rnn
+from world_models.rnn.checkpoint import load_rnn, load_rnns, save_rnn, save_rnns
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.runtime.errors import DivergedError
 from world_models.vae.checkpoint import save_vae
@@ -228,6 +229,34 @@ def test_a_diverging_training_keeps_its_last_good_checkpoint(project, refused_he
     assert made(project) == before
     kept = torch.load(".state/vae@pendulum/by-hand/last.ckpt", weights_only=True)
     assert all(torch.isfinite(weight).all() for weight in kept["state_dict"].values())
+
+
+def test_dreamers_are_trained_beside_m_which_stays_as_it_is(project, run_here):
+    write_episodes(project, "latents")
+    save_vae(Path("models/pendulum/vae.safetensors"), VAE(VAESizes(16)))
+    models = []
+    for count in (0, 2):
+        set_parameters(project, scale="smoke", smoke__pendulum__rnn__dreamers=count)
+        assert run_here("rnn", "pendulum") == 0
+        models.append(load_rnn(Path("models/pendulum/rnn.safetensors"), 16, 1))
+        dreamers = load_rnns(Path("models/pendulum/dreamers.safetensors"), 16, 1)
+        assert len(dreamers) == count
+        for one, other in combinations([*models, *dreamers], 2):
+            equal = one in models and other in models
+            assert torch.equal(one.heads.weight, other.heads.weight) == equal
+    losses = json.loads(Path("reports/pendulum/rnn.json").read_text())
+    assert losses["dreamer-1/validation/nll"] != losses["dreamer-2/validation/nll"]
+
+
+def test_a_search_in_the_dreams_of_others_wants_some(project, refused_here):
+    set_parameters(project, scale="smoke", smoke__pendulum__controller__dreamed_by="others")
+    write_episodes(project, "latents")
+    save_vae(Path("models/pendulum/vae.safetensors"), VAE(VAESizes(16)))
+    sizes = MDNRNNSizes(16, 1, 8, 2, False, reward_head=True, done_head=False)
+    save_rnn(Path("models/pendulum/rnn.safetensors"), MDNRNN(sizes))
+    save_rnns(Path("models/pendulum/dreamers.safetensors"), [])
+    line = refused_here("controller", "pendulum")
+    assert line == "controller: controller.dreamed_by: others: rnn.dreamers is 0"
 
 
 def test_the_controller_that_is_best_in_the_real_world_is_kept(project, run_here):

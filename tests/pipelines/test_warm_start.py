@@ -17,7 +17,7 @@ from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.data.store import EpisodeStore
 from world_models.layout import RoundFiles
 from world_models.params import Params
-from world_models.rnn.checkpoint import save_rnn
+from world_models.rnn.checkpoint import save_rnn, save_rnns
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.runtime.errors import ConfigError
 from world_models.tasks import get_task
@@ -47,6 +47,17 @@ def context(tmp_path, monkeypatch):
 def test_ends_may_weigh_otherwise_than_in_the_round_before(context):
     needed = MDNRNN(replace(SIZES, done_weight=3.0))
     assert rnn_before(context, needed).sizes == SIZES
+
+
+def test_a_dreamer_goes_on_from_that_of_its_number(context):
+    file, dreamers = RoundFiles("pendulum").model("dreamers"), [MDNRNN(SIZES), MDNRNN(SIZES)]
+    save_rnns(file, dreamers)
+    for number, dreamer in enumerate(dreamers, 1):
+        found = rnn_before(context, MDNRNN(SIZES), number)
+        assert torch.equal(found.heads.weight, dreamer.heads.weight)
+    with pytest.raises(ConfigError) as caught:
+        rnn_before(context, MDNRNN(SIZES), 3)
+    assert str(caught.value) == f"rnn.warm_start: {file}: 2 dreamers; this round has more"
 
 
 def test_an_m_of_other_heads_is_refused(context):

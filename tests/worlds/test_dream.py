@@ -1,5 +1,6 @@
 """The dream: M by itself, lane by lane, under Gymnasium's rules."""
 
+import math
 from copy import deepcopy
 
 import gymnasium
@@ -16,7 +17,7 @@ from world_models.rnn.mixture import heat, sample
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.tasks import get_task
 from world_models.vae.model import sample_latent, to_frames
-from world_models.worlds.dream import DreamWorld
+from world_models.worlds.dream import NEGLIGIBLE, DreamWorld
 from world_models.worlds.noise import LaneNoise
 from world_models.worlds.single import SingleWorld
 
@@ -392,6 +393,33 @@ def test_without_a_done_head_nothing_ends_by_chance():
     *_, terminated, truncated = trace(dream, [1, 2, 3, 4], TIME_LIMIT)
     assert not terminated.any()
     assert truncated[-1].all()
+
+
+@pytest.mark.parametrize("unbroken", [False, True])
+def test_a_weighed_step_earns_by_the_chance_of_having_lasted_until_it(unbroken):
+    rnn = an_rnn(reward_head=False, done_bias=1.0, done_weight=4.0)
+    alive = 1 - torch.tensor(1.0 - math.log(4.0)).sigmoid().item()
+    world = a_dream(2, rnn, weighed=True, autoreset_mode=AutoresetMode.SAME_STEP)
+    world.unbroken = unbroken
+    _, rewards, terminated, _ = trace(world, [1, 2], TIME_LIMIT)
+    last = math.ceil(math.log(NEGLIGIBLE) / math.log(alive))
+    assert last < TIME_LIMIT
+    assert terminated[:, 0].argmax() + 1 == last
+    weights = [alive ** (step % last) for step in range(TIME_LIMIT)]
+    np.testing.assert_allclose(rewards, np.stack([weights] * 2, 1), rtol=1e-5)
+
+
+def test_weighed_dreams_have_the_mean_of_drawn_ends_and_less_of_their_luck():
+    rnn, lanes = an_rnn(reward_head=False, done_bias=0.0, done_weight=9.0), 4000
+    rnn.heads.weight[-1] = 2 * rnn.heads.weight[0]  # what is dreamed decides
+    drawn, weighed = (
+        trace(world, range(lanes), TIME_LIMIT)[1].sum(axis=0)
+        for world in (a_dream(lanes, rnn, ends="drawn"), a_dream(lanes, rnn, weighed=True))
+    )
+    assert 2 < drawn.mean() < TIME_LIMIT - 2
+    error = (drawn.var() / lanes + weighed.var() / lanes) ** 0.5
+    assert weighed.mean() == pytest.approx(drawn.mean(), abs=3 * error)
+    assert weighed.var() < drawn.var() / 2
 
 
 def trace_long(world, unbroken):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,6 +22,13 @@ def evaluate(world: World, controllers: Controllers, seeds: Sequence[int]) -> Pl
     """
     every = np.arange(len(controllers) * len(seeds))
     return _in_rows(_play_pairs(world, controllers, seeds, every), len(controllers))
+
+
+class Evaluator(Protocol):
+    """Scores controllers."""
+
+    def evaluate(self, controllers: Controllers, seeds: Sequence[int]) -> Played:
+        """Plays every controller on every seed: returns and lengths (P, S)."""
 
 
 class ParallelEvaluator:
@@ -50,6 +58,23 @@ class ParallelEvaluator:
         ]
         played = dict(self._pool.run(self._play, batches))
         return _in_rows(joined([played[i] for i in range(len(batches))]), len(controllers))
+
+
+class DividedEvaluator:
+    """Several worlds, in each of which a share of the seeds is played."""
+
+    def __init__(self, parts: Sequence[ParallelEvaluator]) -> None:
+        self._parts = parts
+
+    def evaluate(self, controllers: Controllers, seeds: Sequence[int]) -> Played:
+        """Plays every controller on every seed; returns and lengths are (P, S), as elsewhere."""
+        shares = np.array_split(np.asarray(seeds), len(self._parts))
+        played = [
+            part.evaluate(controllers, share.tolist())
+            for part, share in zip(self._parts, shares, strict=True)
+            if len(share)
+        ]
+        return Played(*(np.concatenate(figures, axis=1) for figures in zip(*played, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from world_models.controller.centring import decentre
 from world_models.controller.config import ControllerConfig
-from world_models.controller.evaluator import ParallelEvaluator
+from world_models.controller.evaluator import Evaluator
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.controller.records import Population, from_record, to_record
 from world_models.controller.strategy import CMAES
@@ -65,7 +65,7 @@ def fooled(before: Validation, now: Validation, among: int) -> bool:
 
 
 def evolve(
-    evaluators: Callable[[int], ParallelEvaluator],
+    evaluators: Callable[[int], Evaluator],
     validate: Callable[[Controllers], Validation] | None,
     sizes: ControllerSizes,
     config: ControllerConfig,

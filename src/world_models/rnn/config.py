@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from world_models.runtime.config import Config, Count, Decay, Positive, Precision, Share
+from world_models.runtime.config import Config, Count, Decay, Natural, Positive, Precision, Share
 
 
 class RNNConfig(Config):
@@ -12,6 +12,9 @@ class RNNConfig(Config):
 
     warm_start: bool = False
     """Training begins with M of the round before."""
+    dreamers: Natural = 0
+    """Further M's that are trained alike, from other first weights and on the data in another
+    order. C can be evolved in their dreams (controller.dreamed_by)."""
     hidden_size: Count = 256
     """Units of the LSTM."""
     mixtures: Count = 5

@@ -19,6 +19,9 @@ from world_models.worlds.base import Moment, Outcome, World
 from world_models.worlds.config import DreamConfig, Ends
 from world_models.worlds.noise import normal, uniform
 
+NEGLIGIBLE = 0.02
+"""A chance of having lasted under which a weighed episode is over."""
+
 
 class DreamWorld(World):
     """M's hallucination of a game (paper, section 4): z' drawn from its mixture at temperature tau.
@@ -41,6 +44,7 @@ class DreamWorld(World):
         vae: VAE | None = None,
         autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
         ends: Ends = "likely",
+        weighed: bool = False,
     ) -> None:
         """Opens a dream.
 
@@ -55,10 +59,15 @@ class DreamWorld(World):
             ends: `likely`: an episode ends as soon as the done head's logit is over 0; `drawn`: by
                 the chance that the done head gives, corrected for the weight that its training
                 gave to ends, which multiplies its odds.
+            weighed: no episode ends by chance. A step's reward is multiplied by the chance of
+                having lasted until it, and an episode ends where that is NEGLIGIBLE: the mean
+                return of drawn ends, but for that, without their luck. It takes the place of
+                `ends`.
         """
         super().__init__(task, rnn, count, cell)
         self.starts, self.temperature, self.vae = starts.to(self.device), temperature, vae
-        self.dreamer, self.ends = dreamer, ends
+        self.dreamer, self.ends, self.weighed = dreamer, ends, weighed
+        self._lasted = torch.ones(count, device=self.device)
         self._dreaming = dreamer.initial_state(count)
         self.unbroken = self.device.type != "cpu"
         self.render_mode = None if vae is None else "rgb_array"
@@ -104,6 +113,7 @@ class DreamWorld(World):
         return self._observation()
 
     def _begin(self, lanes: Tensor, seeds: Sequence[int]) -> Tensor:
+        self._lasted[lanes] = 1
         which = (self.noise.uniform(lanes, 1).flatten() * len(self.starts)).long()
         mu, logvar = self.starts[which].unbind(1)
         return sample_latent(mu, logvar, self.noise.normal(lanes, mu.shape[1]))
@@ -117,6 +127,8 @@ class DreamWorld(World):
         latent = sample(mixture, uniform(words[:, :size]), normal(words[:, size:]))
         ones = torch.ones(len(lanes), device=self.device)
         reward = ones if prediction.reward is None else prediction.reward
+        if self.weighed:
+            reward = reward * self._lasted[lanes]
         done = self._ends(lanes, prediction.done_logit)
         return Outcome(latent, reward, done, before.steps + 1 >= self.task.time_limit)
 
@@ -134,9 +146,13 @@ class DreamWorld(World):
     def _ends(self, lanes: Tensor, logit: Tensor | None) -> Tensor:
         if logit is None:
             return torch.zeros(len(lanes), dtype=torch.bool, device=self.device)
-        if self.ends == "likely":
+        if self.ends == "likely" and not self.weighed:
             return logit > 0
         chance = (logit - math.log(self.dreamer.sizes.done_weight)).sigmoid()
+        if self.weighed:
+            lasted = self._lasted[lanes] * (1 - chance)
+            self._lasted.index_copy_(0, lanes, lasted)
+            return lasted < NEGLIGIBLE
         return self.noise.uniform(lanes, 1).flatten() < chance
 
     @torch.inference_mode()
@@ -163,6 +179,8 @@ class DreamFactory:
     """C sees the cell state too."""
     vae: VAE | None = None
     """Draws what is dreamed."""
+    weighed: bool = False
+    """Episodes don't end by chance; what they earn is weighed by the chance of having lasted."""
 
     def __call__(self, lanes: int) -> DreamWorld:
         """Opens a dream of so many lanes."""
@@ -176,6 +194,7 @@ class DreamFactory:
             self.cell,
             self.vae,
             ends=self.config.ends,
+            weighed=self.weighed,
         )
 
 
