@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from world_models.tracking.client import default_uri
 from world_models.tracking.history import PastRun, past_run
 
 LOCK = Path("dvc.lock")
+JUDGING = ("fidelity", "evaluate")
+"""Stages that no later round depends on."""
 REPORTS = ("scores.json", "returns.csv", "generations.csv", "controller.json", "fidelity.json")
 
 
@@ -40,7 +43,7 @@ def keep(round_: str) -> Path:
     where MLflow does not answer; ScoresError where what is kept there can't be read.
     """
     params = Params(PARAMS, round_)
-    names = [f"{stage}@{part}" for part in params.chain for stage in STAGES]
+    names = [*led_to(params.chain[:-1]), *(f"{stage}@{round_}" for stage in STAGES)]
     refuse_stale(names)
     seed = params.of(params.chain[0]).seed
     folder = Path(RESULTS, params.scale, round_, f"seed-{seed}")
@@ -57,6 +60,11 @@ def keep(round_: str) -> Path:
         keep_lock(names, aside / LOCK.name)
         (aside / RUN).write_text(json.dumps(description, indent=2) + "\n")
     return folder
+
+
+def led_to(before: Sequence[str]) -> list[str]:
+    """Returns the stages of the rounds before that a round goes on from."""
+    return [f"{stage}@{part}" for part in before for stage in STAGES if stage not in JUDGING]
 
 
 def refuse_stale(names: list[str]) -> None:

@@ -10,9 +10,9 @@ from world_models.reporting.results import page, save_learning, save_returns
 from world_models.runtime.errors import ScoresError
 
 
-def keep(folder, task, scale, seed, mean):
+def keep(folder, round_, scale, seed, mean):
     """A kept run of 100 episodes, made up."""
-    kept = folder / scale / task / f"seed-{seed}"
+    task, kept = round_.partition("-")[0], folder / scale / round_ / f"seed-{seed}"
     kept.mkdir(parents=True)
     returns = mean + 100 * np.random.default_rng(seed).standard_normal(100)
     score = {"mean": mean, "std": 100.0, "ci95": [mean - 20, mean + 20]}
@@ -23,10 +23,10 @@ def keep(folder, task, scale, seed, mean):
         "generation,steps,real_mean\n1,1000000,\n2,1000000,700\n3,3000000,800\n"
     )
     stages = {
-        f"{name}@{task}": {"seconds": seconds, "revision": "0123456789", "precision": "bfloat16"}
+        f"{name}@{round_}": {"seconds": seconds, "revision": "0123456789", "precision": "bfloat16"}
         for name, seconds in {"vae": 600, "controller": 1200}.items()
     }
-    about = {"scale": scale, "task": task, "round": task, "seed": seed, "stages": stages}
+    about = {"scale": scale, "task": task, "round": round_, "seed": seed, "stages": stages}
     (kept / "run.json").write_text(json.dumps(about))
     return kept
 
@@ -34,27 +34,27 @@ def keep(folder, task, scale, seed, mean):
 @pytest.fixture
 def folder(tmp_path):
     for seed, mean in ((1, 800.0), (2, 900.0)):
-        keep(tmp_path, "carracing", "full", seed, mean)
+        keep(tmp_path, "carracing-2", "full", seed, mean)
     keep(tmp_path, "takecover", "small", 1, 700.0)
     return tmp_path
 
 
 def test_without_runs_the_page_says_what_is_missing(tmp_path):
     assert page(kept_runs(tmp_path)).endswith(
-        "Still missing: 2 of carracing at `full`, 2 of takecover at `full`, "
-        "3 of carracing at `small`, 3 of takecover at `small`.\n"
+        "Still missing: 2 of carracing-2 at `full`, 2 of takecover at `full`, "
+        "3 of carracing-2 at `small`, 3 of takecover at `small`.\n"
     )
 
 
 def test_the_page_has_every_run_and_their_mean_and_worst(folder):
     text = page(kept_runs(folder))
-    assert "Still missing: 2 of takecover at `full`, 3 of carracing at `small`, 2 of tak" in text
-    rows = [line for line in text.splitlines() if line.startswith("| full | carracing | 1 |")]
+    assert "Still missing: 2 of takecover at `full`, 3 of carracing-2 at `small`, 2 of tak" in text
+    rows = [line for line in text.splitlines() if line.startswith("| full | carracing-2 | 1 |")]
     scored, taken = rows
     assert "| 800 ± 100 [780, 820] |" in scored
     assert "| 100 | 400 ± 100 | 0.50 | 30 | bfloat16 | 906 ± 21 | 012345678 |" in scored
-    assert taken == "| full | carracing | 1 | 10.0 | 20.0 | 30 |"
-    assert "| full | carracing | 800, 900 | 850 | 800 |" in text
+    assert taken == "| full | carracing-2 | 1 | 10.0 | 20.0 | 30 |"
+    assert "| full | carracing-2 | 800, 900 | 850 | 800 |" in text
     assert "| 1092 ± 556; 946 when played again (1,220 episodes) |" in text
 
 
@@ -84,18 +84,18 @@ def test_pictures_show_both_games(folder, tmp_path):
     ],
 )
 def test_what_is_damaged_is_named(folder, name, contents):
-    (folder / "full" / "carracing" / "seed-1" / name).write_text(contents)
+    (folder / "full" / "carracing-2" / "seed-1" / name).write_text(contents)
     with pytest.raises(ScoresError, match=rf"seed-1/{name}: damaged"):
         kept_runs(folder)
 
 
 @pytest.mark.parametrize("name", ["run.json", "returns.csv", "generations.csv", "scores.json"])
 def test_what_is_missing_is_named(folder, name):
-    (folder / "full" / "carracing" / "seed-1" / name).unlink()
+    (folder / "full" / "carracing-2" / "seed-1" / name).unlink()
     with pytest.raises(ScoresError, match=rf"seed-1/{name}: missing"):
         kept_runs(folder)
 
 
 def test_seeds_are_in_the_order_of_their_numbers(folder):
-    keep(folder, "carracing", "full", 10, 850.0)
+    keep(folder, "carracing-2", "full", 10, 850.0)
     assert [run.seed for run in kept_runs(folder)][:3] == [1, 2, 10]
