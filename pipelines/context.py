@@ -74,7 +74,7 @@ class Context:
     state: Path
     """The folder of what it has done, which it goes on from after a kill; not DVC's, nor git's."""
     variant: str = ""
-    """Which of a sweep's variants the stage is for, as dvc.yaml names it: a temperature."""
+    """Which of a sweep's variants the stage is for, as dvc.yaml names it: `own-1.15`."""
 
     @cached_property
     def config(self) -> StageConfig:
@@ -98,7 +98,7 @@ class Context:
     def for_sweep(self, sweep: str, changes: Mapping[str, Mapping[str, object]]) -> "Context":
         """Returns this stage for another C: parameters changed, by section, and its own files.
 
-        `sweep` is its part of their paths, e.g. `temperature/1.15`.
+        `sweep` is its part of their paths, e.g. `temperature/own-1.15`.
         """
         files = SweepFiles(self.params.round, sweep)
         return replace(self, params=self.params.changed(changes), files=files)

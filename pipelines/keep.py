@@ -63,7 +63,7 @@ def keep(round_: str) -> Path:
 
 
 def led_to(before: Sequence[str]) -> list[str]:
-    """Returns the stages of the rounds before that a round goes on from."""
+    """Returns the stages of earlier rounds whose results later ones use."""
     return [f"{stage}@{part}" for part in before for stage in STAGES if stage not in JUDGING]
 
 

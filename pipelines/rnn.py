@@ -33,6 +33,8 @@ def run(context: Context) -> None:
         dreamers.append(dreamer)
         metrics |= {f"dreamer-{number}/{name}": value for name, value in of_dreamer.items()}
     save_rnns(files.model("dreamers"), dreamers)
+    if dreamers:
+        context.tracking.log_artifact(files.model("dreamers"))
     context.write_metrics("rnn.json", metrics)
 
 
@@ -47,7 +49,7 @@ def train(
     module = RNNTraining(config, context.task, latent_size)
     if config.warm_start:
         module.rnn.load_state_dict(rnn_before(context, module.rnn, number).state_dict())
-    context.report_progress(batches_kept(state / "last.ckpt"), config.batches, "batches")
+    context.report_progress(batches_kept(state / "last.ckpt"), config.batches, f"batches of {name}")
 
     def log(values: Mapping[str, float], batch: int) -> None:
         named = {f"{prefix}{key}": value for key, value in values.items()}
@@ -74,16 +76,16 @@ def rnn_before(context: Context, needed: MDNRNN, number: int = 0) -> MDNRNN:
     otherwise in its training.
     """
     files, sizes = context.before.files, needed.sizes
-    of = sizes.latent_size, sizes.action_size
+    fitting = sizes.latent_size, sizes.action_size
     if not number:
         file = files.model("rnn")
-        found = load_rnn(file, *of)
+        found = load_rnn(file, *fitting)
     else:
         file = files.model("dreamers")
-        dreamers = load_rnns(file, *of)
+        dreamers = load_rnns(file, *fitting)
         if len(dreamers) < number:
             raise ConfigError(
-                f"rnn.warm_start: {file}: {len(dreamers)} dreamers; this round has more"
+                f"rnn.warm_start: {file}: {len(dreamers)} dreamers, no number {number}"
             )
         found = dreamers[number - 1]
     if replace(found.sizes, done_weight=sizes.done_weight) != sizes:

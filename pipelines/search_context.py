@@ -18,7 +18,7 @@ from world_models.rnn.checkpoint import load_rnn, load_rnns
 from world_models.rnn.inference import rnn_for_inference
 from world_models.rnn.model import MDNRNN
 from world_models.runtime.devices import best_device, cores
-from world_models.runtime.errors import ConfigError
+from world_models.runtime.errors import CheckpointError
 from world_models.runtime.precision import weights_dtype
 from world_models.runtime.processes import WorkerPool
 from world_models.tasks.base import Task
@@ -61,22 +61,25 @@ class SearchContext:
         """Opens the worlds that the generations play in, and returns which generation has which."""
         config = self.config
         generations = range(1, config.generations + 1)
-        lanes = config.population * config.episodes_at(config.generations)
+        episodes = config.episodes_at(config.generations)
+        games = min(config.population * episodes, GAMES)
         game = partial(self.open_real_world, patience=config.patience, curiosity=config.curiosity)
         open_worlds: dict[bool, Callable[[], Evaluator]] = {
-            False: lambda: self.open_dreams(lanes, pool, config.weighed),
-            True: lambda: ParallelEvaluator(game, min(lanes, GAMES), pool),
+            False: lambda: self.open_dreams(config.population, episodes, pool, config.weighed),
+            True: lambda: ParallelEvaluator(game, games, pool),
         }
         opened = {
             real: open_worlds[real]() for real in {config.is_real(number) for number in generations}
         }
         return lambda number: opened[config.is_real(number)]
 
-    def open_dreams(self, lanes: int, pool: WorkerPool, weighed: bool = False) -> Evaluator:
-        """Opens the dreams, of so many lanes together."""
-        share = -(-lanes // len(self.dreams))
+    def open_dreams(
+        self, candidates: int, episodes: int, pool: WorkerPool, weighed: bool = False
+    ) -> Evaluator:
+        """Opens the dreams, with a lane for each episode of each candidate."""
+        share = -(-episodes // len(self.dreams))
         parts = [
-            ParallelEvaluator(replace(dreams, weighed=weighed), share, pool)
+            ParallelEvaluator(replace(dreams, weighed=weighed), candidates * share, pool)
             for dreams in self.dreams
         ]
         return DividedEvaluator(parts)
@@ -86,7 +89,7 @@ class SearchContext:
     ) -> Callable[[Controllers], Validation]:
         """Returns what plays one controller on these seeds, in the game and in the dream."""
         real = ParallelEvaluator(self.open_real_world, min(len(seeds), VALIDATED), pool)
-        dreamed = self.open_dreams(len(seeds), pool)
+        dreamed = self.open_dreams(1, len(seeds), pool)
 
         def validate(mean: Controllers) -> Validation:
             return Validation(real.evaluate(mean, seeds), dreamed.evaluate(mean, seeds))
@@ -143,15 +146,16 @@ def open_search(context: Context) -> SearchContext:
 def open_dreamers(context: Context, rnn: MDNRNN) -> list[MDNRNN]:
     """Returns the M's in whose dreams C is evolved: the agent's own, or the others.
 
-    Raises ConfigError where there are no others.
+    Raises CheckpointError where there are no others.
     """
     config = context.config.controller
     if config.dreamed_by == "own":
         return [rnn]
     sizes = rnn.sizes.latent_size, rnn.sizes.action_size
-    others = load_rnns(context.files.model("dreamers"), *sizes)
+    file = context.files.model("dreamers")
+    others = load_rnns(file, *sizes)
     if not others:
-        raise ConfigError("controller.dreamed_by: others: rnn.dreamers is 0")
+        raise CheckpointError(file, "holds no M")
     return [rnn_for_inference(o, rnn.device, weights_dtype(config.precision)) for o in others]
 
 

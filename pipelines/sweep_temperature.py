@@ -8,9 +8,9 @@ from world_models.runtime.errors import ConfigError
 
 def run(context: Context) -> None:
     """Does what controller and evaluate do, in the dream even where the task does not."""
-    dreamed_by, _, tau = context.variant.partition("-")
+    dreamed_by, tau = parsed(context.variant)
     changes: dict[str, dict[str, object]] = {
-        "dream": {"temperature": temperature(tau or context.variant)},
+        "dream": {"temperature": tau},
         "controller": {"train_in": "dream", "dreamed_by": dreamed_by},
     }
     variant = context.for_sweep(f"temperature/{context.variant}", changes)
@@ -19,13 +19,14 @@ def run(context: Context) -> None:
     evaluate.score(variant, *evaluate.open_agent(variant), ("real", "dream"))
 
 
-def temperature(text: str) -> float:
-    """Reads a temperature; raises ConfigError for what is no number."""
+def parsed(variant: str) -> tuple[str, float]:
+    """Reads who dreams, and at what temperature; raises ConfigError for another form."""
+    dreamed_by, _, tau = variant.partition("-")
     try:
-        return float(text)
+        return dreamed_by, float(tau)
     except ValueError:
-        raise ConfigError(f"{text}: no temperature") from None
+        raise ConfigError(f"{variant}: no variant: one is called own-1.15") from None
 
 
 if __name__ == "__main__":
-    main("sweep_temperature", run, variant="temperature")
+    main("sweep_temperature", run, variant="own-TAU or others-TAU")

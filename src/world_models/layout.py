@@ -69,7 +69,7 @@ class SweepFiles(RoundFiles):
     """
 
     sweep: str
-    """The sweep's part of the path, e.g. `temperature/1.15`."""
+    """The sweep's part of the path, e.g. `temperature/own-1.15`."""
 
     def model(self, name: str) -> Path:
         """Returns one of the round's checkpoints, or the sweep's own `controller`."""

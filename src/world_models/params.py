@@ -258,6 +258,7 @@ class Params:
             self.section(kind)
         if self.after is None:
             self._refuse_inheritance()
+        self._refuse_too_few_dreamers()
 
     def _later_blocks(self) -> Iterator[dict[str, list[Layer]]]:
         """What the scale says of the task's later rounds: a layer a section."""
@@ -300,8 +301,27 @@ class Params:
             ("controller", "warm_start"): self.section(ControllerConfig).warm_start is not None,
         }
         for section, field in (key for key, true in inherited.items() if true):
-            place = next(at.place for at in self.layers(section)[::-1] if field in at.values)
-            raise ConfigError(f"{place}.{field}: a first round goes on from nothing")
+            raise ConfigError(f"{self._place(section, field)}: a first round goes on from nothing")
+
+    def _refuse_too_few_dreamers(self) -> None:
+        """C needs those in whose dreams it is evolved, and theirs those that they go on from."""
+        rnn, sweep = self.section(RNNConfig), self.general(SweepTemperatureConfig)
+        if self.section(ControllerConfig).dreamed_by == "others" and not rnn.dreamers:
+            place = self._place("controller", "dreamed_by")
+            raise ConfigError(f"{place}: others, and rnn.dreamers is 0")
+        if self.task in sweep.tasks and "others" in sweep.dreamed_by and not rnn.dreamers:
+            place = f"{self.path.name}: sweep_temperature.dreamed_by"
+            raise ConfigError(f"{place}: others, and rnn.dreamers of {self.task} is 0")
+        if self.after is not None and rnn.warm_start:
+            before = self.of(self.after).section(RNNConfig).dreamers
+            if before < rnn.dreamers:
+                place = self._place("rnn", "dreamers")
+                raise ConfigError(f"{place}: {rnn.dreamers} go on from {before} in {self.after}")
+
+    def _place(self, section: str, field: str) -> str:
+        """Where a value in force stands: the file and the key."""
+        place = next(at.place for at in self.layers(section)[::-1] if field in at.values)
+        return f"{place}.{field}"
 
     def _validated(self, kind: Any, *keys: str) -> Any:
         try:

@@ -249,14 +249,20 @@ def test_dreamers_are_trained_beside_m_which_stays_as_it_is(project, run_here):
 
 
 def test_a_search_in_the_dreams_of_others_wants_some(project, refused_here):
-    set_parameters(project, scale="smoke", smoke__pendulum__controller__dreamed_by="others")
+    others = {"smoke__pendulum__controller__dreamed_by": "others"}
+    set_parameters(project, scale="smoke", **others)
+    assert refused_here("collect", "pendulum") == (
+        "collect: params.yaml: smoke.pendulum.controller.dreamed_by: others, and rnn.dreamers is 0"
+    )
+    set_parameters(project, scale="smoke", smoke__pendulum__rnn__dreamers=1, **others)
     write_episodes(project, "latents")
     save_vae(Path("models/pendulum/vae.safetensors"), VAE(VAESizes(16)))
     sizes = MDNRNNSizes(16, 1, 8, 2, False, reward_head=True, done_head=False)
     save_rnn(Path("models/pendulum/rnn.safetensors"), MDNRNN(sizes))
     save_rnns(Path("models/pendulum/dreamers.safetensors"), [])
     line = refused_here("controller", "pendulum")
-    assert line == "controller: controller.dreamed_by: others: rnn.dreamers is 0"
+    assert line.startswith("controller: models/pendulum/dreamers.safetensors: holds no M; ")
+    assert "rnn@pendulum" in line
 
 
 def test_the_controller_that_is_best_in_the_real_world_is_kept(project, run_here):

@@ -57,7 +57,7 @@ def test_a_dreamer_goes_on_from_that_of_its_number(context):
         assert torch.equal(found.heads.weight, dreamer.heads.weight)
     with pytest.raises(ConfigError) as caught:
         rnn_before(context, MDNRNN(SIZES), 3)
-    assert str(caught.value) == f"rnn.warm_start: {file}: 2 dreamers; this round has more"
+    assert str(caught.value) == f"rnn.warm_start: {file}: 2 dreamers, no number 3"
 
 
 def test_an_m_of_other_heads_is_refused(context):

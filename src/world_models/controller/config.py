@@ -16,9 +16,10 @@ class ControllerConfig(Config):
     train_in: Literal["real", "dream", "dream-then-real"] = "real"
     """The world that C is evolved in: real, dream, or dream-then-real."""
     dreamed_by: DreamedBy = "own"
-    """Whose dreams C is evolved in. own: the agent's M dreams, as in the paper, and C reads from
-    its state what comes next, as it can't in the game; others: the further M's of rnn.dreamers,
-    with a state of their own. Each plays a share of a generation's episodes."""
+    """Whose dreams C is evolved and validated in. own: the agent's M dreams, as in the paper, and C
+    reads from its state what comes next, as it can't in the game; others: the further M's of
+    rnn.dreamers, with a state of their own, each of which has a share of the episodes. The stages
+    fidelity and evaluate keep to the dreams of the agent's own M."""
     real_generations: Natural = 0
     """train_in dream-then-real: how many generations, the last ones, play in the real world."""
     simulator: Simulator = "gymnasium"
@@ -55,10 +56,10 @@ class ControllerConfig(Config):
     """Where evolution begins. none: at zeros; before: at C of the round before; refit: at a C that
     is fitted to do on this round's features what that one does on its own, for another V or M."""
     weighed: bool = False
-    """No dreamed episode of evolution ends by chance: each reward is multiplied by the chance of
-    having lasted until it. A return has the mean that dream.ends: drawn gives it, with a quarter of
-    the variance (docs/notebook.md, "TakeCover, 10,000 random episodes, and dreams that are
-    weighed")."""
+    """In evolution's dreams no episode ends by chance, whatever dream.ends says: each reward is
+    multiplied by the chance of having lasted until it, and the episode ends where that falls under
+    0.02. A return has the mean that dream.ends: drawn gives it, and less variance: see "TakeCover,
+    10,000 random episodes, and dreams that are weighed" in docs/notebook.md."""
     patience: Natural = 0
     """Steps without a reward over 0 after which evolution cuts a real episode off; 0: never."""
     curiosity: float = 0.0

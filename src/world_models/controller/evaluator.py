@@ -61,7 +61,10 @@ class ParallelEvaluator:
 
 
 class DividedEvaluator:
-    """Several worlds, in each of which a share of the seeds is played."""
+    """Several worlds, in each of which a share of the seeds is played.
+
+    With fewer seeds than worlds, the last worlds have none.
+    """
 
     def __init__(self, parts: Sequence[ParallelEvaluator]) -> None:
         self._parts = parts
