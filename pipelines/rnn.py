@@ -23,15 +23,16 @@ def run(context: Context) -> None:
     seed_everything(seed)
     size = load_vae(files.model("vae")).sizes.latent_size
     latents = context.open_latents(size)
-    rnn, metrics = train(context, latents, size)
+    rnn, metrics = train(context, latents, size, seed)
     save_rnn(files.model("rnn"), rnn)
     context.tracking.log_artifact(files.model("rnn"))
     dreamers = []
     for number in range(1, context.config.rnn.dreamers + 1):
-        seed_everything(seed + number * APART)
-        dreamer, of_dreamer = train(context, latents, size, number)
+        own_seed = seed + number * APART
+        seed_everything(own_seed)
+        dreamer, losses = train(context, latents, size, own_seed, number)
         dreamers.append(dreamer)
-        metrics |= {f"dreamer-{number}/{name}": value for name, value in of_dreamer.items()}
+        metrics |= {f"dreamer-{number}/{name}": value for name, value in losses.items()}
     save_rnns(files.model("dreamers"), dreamers)
     if dreamers:
         context.tracking.log_artifact(files.model("dreamers"))
@@ -39,7 +40,7 @@ def run(context: Context) -> None:
 
 
 def train(
-    context: Context, latents: EpisodeStore, latent_size: int, number: int = 0
+    context: Context, latents: EpisodeStore, latent_size: int, seed: int, number: int = 0
 ) -> tuple[MDNRNN, dict[str, float]]:
     """Trains M, or the dreamer of a number from 1 on, and returns it with its last metrics."""
     config = context.config.rnn
@@ -57,7 +58,7 @@ def train(
 
     metrics = fit(
         module,
-        SequenceData(latents, config, context.params.seed + number * APART),
+        SequenceData(latents, config, seed),
         label=name,
         batches=config.batches,
         validate_every=config.validate_every,

@@ -64,12 +64,14 @@ class SearchContext:
         episodes = config.episodes_at(config.generations)
         games = min(config.population * episodes, GAMES)
         game = partial(self.open_real_world, patience=config.patience, curiosity=config.curiosity)
-        open_worlds: dict[bool, Callable[[], Evaluator]] = {
-            False: lambda: self.open_dreams(config.population, episodes, pool, config.weighed),
-            True: lambda: ParallelEvaluator(game, games, pool),
-        }
+
+        def open_worlds(real: bool) -> Evaluator:
+            if real:
+                return ParallelEvaluator(game, games, pool)
+            return self.open_dreams(config.population, episodes, pool, config.weighed)
+
         opened = {
-            real: open_worlds[real]() for real in {config.is_real(number) for number in generations}
+            real: open_worlds(real) for real in {config.is_real(number) for number in generations}
         }
         return lambda number: opened[config.is_real(number)]
 
@@ -151,12 +153,11 @@ def open_dreamers(context: Context, rnn: MDNRNN) -> list[MDNRNN]:
     config = context.config.controller
     if config.dreamed_by == "own":
         return [rnn]
-    sizes = rnn.sizes.latent_size, rnn.sizes.action_size
-    file = context.files.model("dreamers")
-    others = load_rnns(file, *sizes)
+    file, place = context.files.model("dreamers"), (rnn.device, weights_dtype(config.precision))
+    others = load_rnns(file, rnn.sizes.latent_size, rnn.sizes.action_size)
     if not others:
         raise CheckpointError(file, "holds no M")
-    return [rnn_for_inference(o, rnn.device, weights_dtype(config.precision)) for o in others]
+    return [rnn_for_inference(other, *place) for other in others]
 
 
 def controller_sizes(

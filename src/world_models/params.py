@@ -301,13 +301,14 @@ class Params:
             ("controller", "warm_start"): self.section(ControllerConfig).warm_start is not None,
         }
         for section, field in (key for key, true in inherited.items() if true):
-            raise ConfigError(f"{self._place(section, field)}: a first round goes on from nothing")
+            place = _place(self.layers(section), field)
+            raise ConfigError(f"{place}: a first round goes on from nothing")
 
     def _refuse_too_few_dreamers(self) -> None:
         """C needs those in whose dreams it is evolved, and theirs those that they go on from."""
         rnn, sweep = self.section(RNNConfig), self.general(SweepTemperatureConfig)
         if self.section(ControllerConfig).dreamed_by == "others" and not rnn.dreamers:
-            place = self._place("controller", "dreamed_by")
+            place = _place(self.layers("controller"), "dreamed_by")
             raise ConfigError(f"{place}: others, and rnn.dreamers is 0")
         if self.task in sweep.tasks and "others" in sweep.dreamed_by and not rnn.dreamers:
             place = f"{self.path.name}: sweep_temperature.dreamed_by"
@@ -315,13 +316,8 @@ class Params:
         if self.after is not None and rnn.warm_start:
             before = self.of(self.after).section(RNNConfig).dreamers
             if before < rnn.dreamers:
-                place = self._place("rnn", "dreamers")
+                place = _place(self.layers("rnn"), "dreamers")
                 raise ConfigError(f"{place}: {rnn.dreamers} go on from {before} in {self.after}")
-
-    def _place(self, section: str, field: str) -> str:
-        """Where a value in force stands: the file and the key."""
-        place = next(at.place for at in self.layers(section)[::-1] if field in at.values)
-        return f"{place}.{field}"
 
     def _validated(self, kind: Any, *keys: str) -> Any:
         try:
@@ -347,9 +343,14 @@ def _refusal(error: ValidationError, layers: list[Layer]) -> ConfigError:
     """An error that names the place of the value that is in force."""
     problem = error.errors()[0]
     field, *inside = map(str, problem["loc"] or ("",))
-    place = next((at.place for at in reversed(layers) if field in at.values), layers[-1].place)
-    key = ".".join(part for part in (place, field, *inside) if part)
+    key = ".".join(part for part in (_place(layers, field), *inside) if part)
     return ConfigError(f"{key}: {problem['msg']}{_given(problem)}")
+
+
+def _place(layers: list[Layer], field: str) -> str:
+    """Where the value in force stands: the file and the key."""
+    place = next((at.place for at in reversed(layers) if field in at.values), layers[-1].place)
+    return ".".join(part for part in (place, field) if part)
 
 
 def _refuse_unknown(before: str, keys: Iterable[str], known: Iterable[str]) -> None:

@@ -57,8 +57,8 @@ def load_rnns(path: Path, latent_size: int, action_size: int) -> list[MDNRNN]:
     _check(path, found.each, latent_size, action_size)
     parts = [
         {
-            name.removeprefix(f"{number}."): of
-            for name, of in tensors.items()
+            name.removeprefix(f"{number}."): tensor
+            for name, tensor in tensors.items()
             if name.startswith(f"{number}.")
         }
         for number in range(found.count)

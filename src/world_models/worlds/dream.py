@@ -146,14 +146,21 @@ class DreamWorld(World):
     def _ends(self, lanes: Tensor, logit: Tensor | None) -> Tensor:
         if logit is None:
             return torch.zeros(len(lanes), dtype=torch.bool, device=self.device)
-        if self.ends == "likely" and not self.weighed:
-            return logit > 0
-        chance = (logit - math.log(self.dreamer.sizes.done_weight)).sigmoid()
         if self.weighed:
-            lasted = self._lasted[lanes] * (1 - chance)
-            self._lasted.index_copy_(0, lanes, lasted)
-            return lasted < NEGLIGIBLE
-        return self.noise.uniform(lanes, 1).flatten() < chance
+            return self._hardly_last(lanes, logit)
+        if self.ends == "likely":
+            return logit > 0
+        return self.noise.uniform(lanes, 1).flatten() < self._chance(logit)
+
+    def _chance(self, logit: Tensor) -> Tensor:
+        """The done head's chance of an end, without the weight that ends had in its training."""
+        return (logit - math.log(self.dreamer.sizes.done_weight)).sigmoid()
+
+    def _hardly_last(self, lanes: Tensor, logit: Tensor) -> Tensor:
+        """Lowers the lanes' chance of having lasted; an episode is over where it is negligible."""
+        lasted = self._lasted[lanes] * (1 - self._chance(logit))
+        self._lasted.index_copy_(0, lanes, lasted)
+        return lasted < NEGLIGIBLE
 
     @torch.inference_mode()
     def render(self) -> tuple[np.ndarray, ...] | None:
