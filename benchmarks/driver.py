@@ -37,8 +37,9 @@ from world_models.runtime.precision import weights_dtype
 from world_models.tasks import get_task
 from world_models.vae.checkpoint import load_vae
 from world_models.vae.inference import vae_for_inference
+from world_models.vae.starts import load_starts
 from world_models.worlds.config import DreamConfig
-from world_models.worlds.dream import DreamFactory, first_latents
+from world_models.worlds.dream import DreamFactory
 
 TASK = get_task("carracing")
 PLAIN = {
@@ -100,7 +101,7 @@ class Course:
         file = Path("models/carracing/rnn.safetensors")
         rnn = rnn_for_inference(load_rnn(file, size, TASK.action_size), *place)
         latents = EpisodeStore(Path("data/carracing/latents"))
-        starts = first_latents(latents, dream.starts)
+        starts = load_starts(Path("models/carracing/starts.safetensors"), size)
         dreams = DreamFactory(TASK, rnn, rnn, starts, dream, self.config.cell)
         sizes = controller_sizes(self.config, dream, rnn, TASK)
         centre = feature_mean(latents, TASK, rnn, self.config.cell)[: sizes.feature_size]

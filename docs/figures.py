@@ -37,8 +37,6 @@ from world_models.tasks import get_task
 from world_models.tasks.base import Task
 from world_models.vae.model import sample_latent, to_frames
 from world_models.worlds.base import World
-from world_models.worlds.config import DreamConfig, Ends
-from world_models.worlds.dream import DreamWorld, first_latents
 
 PICTURES = Path(__file__).parent / "pictures"
 ROUNDS = Path(__file__).parent / "rounds.csv"
@@ -66,25 +64,6 @@ class Shown(NamedTuple):
     episodes: EpisodeStore
     latents: EpisodeStore
     files: RoundFiles
-    starts: Tensor
-    """Of dreams, (S, 2, z)."""
-    ends: Ends
-    """When dreamed episodes end."""
-
-    def dream(self, lanes: int, temperature: float) -> DreamWorld:
-        """One of M's."""
-        vae, rnn, controller = self.agent.vae, self.agent.rnn, self.agent.controller
-        return DreamWorld(
-            self.task,
-            rnn,
-            rnn,
-            self.starts,
-            lanes,
-            temperature,
-            controller.sizes.cell,
-            vae,
-            ends=self.ends,
-        )
 
 
 def main() -> None:
@@ -125,16 +104,13 @@ def keep(name: str, picture: Image.Image) -> None:
 def opened(round_: str) -> Shown:
     """A round's agent and data set."""
     params, files = Params(Path("params.yaml"), round_), RoundFiles(round_)
-    task, dream = get_task(params.task), params.section(DreamConfig)
-    latents = EpisodeStore(files.latents)
+    task = get_task(params.task)
     return Shown(
         task,
-        load_agent(files.agent, task.action_size, torch.device("cpu")),
+        load_agent(files.agent, task, torch.device("cpu")),
         EpisodeStore(files.episodes),
-        latents,
+        EpisodeStore(files.latents),
         files,
-        first_latents(latents, dream.starts),
-        dream.ends,
     )
 
 
@@ -256,7 +232,7 @@ def temperatures(shown: Shown) -> Figure:
     """One dream at several temperatures, from one start and with the same random numbers."""
     rows = {}
     for temperature in TEMPERATURES:
-        with closing(shown.dream(1, temperature)) as dream:
+        with closing(shown.agent.dream(1, temperature)) as dream:
             shots = watched(dream, shown.agent, TEST[0], AT)
         lived = survived(shown, temperature)
         low, high = bootstrap_interval(lived)
@@ -267,7 +243,7 @@ def temperatures(shown: Shown) -> Figure:
 
 def survived(shown: Shown, temperature: float) -> np.ndarray:
     """Steps that C lives in dreams."""
-    with closing(shown.dream(DREAMS, temperature)) as dream:
+    with closing(shown.agent.dream(DREAMS, temperature)) as dream:
         lengths: np.ndarray = evaluate(dream, shown.agent.controller, TEST[:DREAMS]).lengths[0]
     return lengths
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from pipelines.comparison import write
 from pipelines.context import Context, main
-from world_models.agent import agent_world
 from world_models.data.seeds import TEST
 from world_models.evaluation.protocol import agent_to_score
 from world_models.reporting.pictures import beside, save_video
@@ -35,7 +34,7 @@ def film(context: Context, rounds: list[Context]) -> None:
         for one in rounds:
             agent = agent_to_score(context.task, one.files.agent)
             lanes = opened.enter_context(closing(open_lanes(context.task, 1, "gymnasium")))
-            watched.append(watch(agent_world(context.task, lanes, agent), agent, TEST[0], steps))
+            watched.append(watch(agent.real_world(lanes), agent, TEST[0], steps))
         for shown in zip(*watched, strict=True):
             yield beside(*(game for game, _ in shown))
             progress.advance()

@@ -1,4 +1,4 @@
-"""Stage encode: mu and log sigma^2 of every frame of the data set."""
+"""Stage encode: mu and log sigma^2 of every frame of the data set, and of the first ones beside."""
 
 import filecmp
 
@@ -10,10 +10,11 @@ from world_models.runtime.progress import Progress
 from world_models.vae.checkpoint import load_vae
 from world_models.vae.encoding import encode
 from world_models.vae.inference import vae_for_inference
+from world_models.vae.starts import first_latents, save_starts
 
 
 def run(context: Context) -> None:
-    """Encodes the store shard by shard."""
+    """Encodes the store shard by shard, and keeps the latents that dreams begin from."""
     config, files = context.config.encode, context.files
     store = EpisodeStore(files.episodes)
     dtype = weights_dtype(config.precision)
@@ -28,6 +29,7 @@ def run(context: Context) -> None:
         for count in encode(store, vae, made, config.batch_size):
             progress.advance(count)
     link_shards(made, files.latents)
+    save_starts(files.model("starts"), first_latents(EpisodeStore(files.latents), config.starts))
     context.tracking.log_metrics({"frames": frames})
 
 

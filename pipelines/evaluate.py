@@ -1,13 +1,12 @@
 """Stage evaluate: the agent on held-out seeds, in the real world, in the dream and at random."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from itertools import chain
 
 import numpy as np
 
 from pipelines.context import Context, main
-from world_models.agent import Agent, agent_world
+from world_models.agent import Agent
 from world_models.controller.evaluator import ParallelEvaluator
 from world_models.data.seeds import TEST
 from world_models.evaluation.protocol import (
@@ -19,36 +18,22 @@ from world_models.evaluation.protocol import (
 )
 from world_models.evaluation.statistics import bootstrap_interval, summary
 from world_models.params import MachineConfig
-from world_models.reporting.pictures import beside, save_video
-from world_models.reporting.videos import watch
+from world_models.reporting.pictures import save_video
+from world_models.reporting.videos import film
 from world_models.runtime.devices import cores
 from world_models.runtime.journal import Journal
 from world_models.runtime.processes import WorkerPool
 from world_models.runtime.progress import Progress
-from world_models.worlds.base import World
-from world_models.worlds.dream import DreamFactory, first_latents
-from world_models.worlds.games import open_lanes
 
 
 def run(context: Context) -> None:
     """Scores the agent, and films it."""
-    agent, dreams = open_agent(context)
-    score(context, agent, dreams, ("real", "dream", "random"))
-    film(context, agent, dreams(1))
-
-
-def open_agent(context: Context) -> tuple[Agent, DreamFactory]:
-    """Reads V, M and C, and what opens M's dreams at the temperature that C was evolved at."""
     agent = agent_to_score(context.task, context.files.agent)
-    latents = context.open_latents(agent.vae.sizes.latent_size)
-    starts = first_latents(latents, context.config.dream.starts)
-    sizes = agent.controller.sizes
-    dream = context.config.dream.model_copy(update={"temperature": sizes.temperature})
-    dreams = DreamFactory(context.task, agent.rnn, agent.rnn, starts, dream, sizes.cell, agent.vae)
-    return agent, dreams
+    score(context, agent, ("real", "dream", "random"))
+    picture(context, agent)
 
 
-def score(context: Context, agent: Agent, dreams: DreamFactory, kinds: Sequence[str]) -> None:
+def score(context: Context, agent: Agent, kinds: Sequence[str]) -> None:
     """Plays the agent in the game (`real`) and in the `dream`, and at `random` if that is a kind.
 
     Writes scores.json and returns.csv.
@@ -57,7 +42,9 @@ def score(context: Context, agent: Agent, dreams: DreamFactory, kinds: Sequence[
     with Progress("evaluate", len(kinds) * len(seeds), "episodes") as progress:
         returns = play_real(context, seeds, [k for k in kinds if k != "dream"], progress)
         with closing(WorkerPool(cores(agent.vae.device))) as pool:
-            played = ParallelEvaluator(dreams, len(seeds), pool).evaluate(agent.controller, seeds)
+            played = ParallelEvaluator(agent.dreams, len(seeds), pool).evaluate(
+                agent.controller, seeds
+            )
         returns["dream"] = played.returns[0]
         progress.advance(len(seeds))
     report(context, seeds, {kind: returns[kind] for kind in kinds})
@@ -112,24 +99,13 @@ def report(context: Context, seeds: range, returns: dict[str, np.ndarray]) -> No
     )
 
 
-def film(context: Context, agent: Agent, dream: World) -> None:
+def picture(context: Context, agent: Agent) -> None:
     """Makes a video of three panels: the game, V's reconstruction of it, and the agent's dream."""
     steps, file = context.config.evaluate.video_steps, context.files.report("agent.mp4")
-
-    def frames() -> Iterator[np.ndarray]:
-        worlds = (watch(world, agent, TEST[0], steps) for world in (real, dream))
-        for shown in zip(*worlds, strict=True):
-            yield beside(*chain(*shown))
-            progress.advance()
-
-    with (
-        closing(open_lanes(context.task, 1, "gymnasium")) as lanes,
-        Progress("evaluate, video", steps, "frames") as progress,
-    ):
-        real = agent_world(context.task, lanes, agent)
-        save_video(file, frames())
+    with Progress("evaluate, video", steps, "frames") as progress:
+        save_video(file, progress.each(film(agent, TEST[0], steps)))
     context.tracking.log_artifact(file)
 
 
 if __name__ == "__main__":
-    main("evaluate", run, ["dream", "evaluate"])
+    main("evaluate", run, ["evaluate"])

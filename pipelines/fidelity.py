@@ -1,62 +1,85 @@
 """Stage fidelity: holds M's dream against the game and the data set, under simple policies."""
 
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from pipelines.context import Context, main
-from world_models.collecting.policies import random_policy
+from world_models.collecting.policies import Policy, random_policy
 from world_models.data.seeds import VALIDATE
 from world_models.data.store import EpisodeStore
 from world_models.evaluation.fidelity import Still, disagreement, dreamed, stand_still
-from world_models.rnn.checkpoint import load_rnn
+from world_models.rnn.checkpoint import load_rnn, load_rnns
 from world_models.rnn.inference import rnn_for_inference
 from world_models.runtime.devices import best_device
 from world_models.runtime.progress import Progress
 from world_models.vae.checkpoint import load_vae
 from world_models.vae.inference import vae_for_inference
-from world_models.worlds.dream import DreamFactory, DreamWorld, first_latents
+from world_models.vae.starts import load_starts
+from world_models.worlds.dream import DreamFactory, DreamWorld
 from world_models.worlds.rollout import Played
 
 TRUE_TO = 0.2
 """How far a dream's survival may be from the game's before the stage says so, as a share of it."""
 
+OWN = "dream"
+"""What the agent's own M's dream is called among the others."""
+
 
 def run(context: Context) -> None:
-    """Reports how long doing nothing lasts in both worlds, what it earns, and the same of the
-    collecting policy, where that is a random one."""
+    """Reports how long doing nothing lasts in the game and in each M's dream, what it earns, and
+    the same of the collecting policy, where that is a random one."""
     collecting = context.config.collect
     seeds = VALIDATE[: context.config.fidelity.episodes]
-    latents, dream = open_dream(context, len(seeds))
+    latents, dreams = open_dreams(context, len(seeds))
     metrics: dict[str, float] = {}
-    with Progress("fidelity", 2, "policies") as progress:
+    with Progress("fidelity", 2 * len(dreams), "dreams") as progress:
+
+        def in_dreams(policies: Callable[[], Sequence[Policy]]) -> dict[str, Played]:
+            played = {}
+            for name, dream in dreams.items():
+                played[name] = dreamed(dream, policies(), seeds)
+                progress.advance()
+            return played
+
         if collecting.policy != "agent":
             of_run = context.task, collecting, context.params.seed
-            policies = [random_policy(*of_run, seed) for seed in seeds]
-            collected = long_ones(dreamed(dream, policies, seeds), collecting.shortest)
-            metrics |= compare("collection", collected, played_in(latents))
-        progress.advance()
-        still = dreamed(dream, [Still(context.task)] * len(seeds), seeds)
+            collected = in_dreams(lambda: [random_policy(*of_run, seed) for seed in seeds])
+            long = {name: long_ones(one, collecting.shortest) for name, one in collected.items()}
+            metrics |= compare("collection", long, played_in(latents))
+        still = in_dreams(lambda: [Still(context.task)] * len(seeds))
         metrics |= compare("still", still, stand_still(context.task, collecting.simulator, seeds))
-        progress.advance()
     context.tracking.log_metrics(metrics)
     context.write_metrics("fidelity.json", metrics)
 
 
-def open_dream(context: Context, lanes: int) -> tuple[EpisodeStore, DreamWorld]:
-    """Opens the data set through V, and M's dream, which draws pictures if the policy looks at
-    them."""
-    files, device = context.files, best_device()
+def open_dreams(context: Context, lanes: int) -> tuple[EpisodeStore, dict[str, DreamWorld]]:
+    """Opens the data set through V, and the dreams, M's own and those of the M's that only dream:
+    `dream`, `dreamer_1`, ... They draw pictures if the policy looks at them."""
+    files, task, device = context.files, context.task, best_device()
     vae = vae_for_inference(load_vae(files.model("vae")), device)
     size = vae.sizes.latent_size
-    rnn = rnn_for_inference(load_rnn(files.model("rnn"), size, context.task.action_size), device)
-    latents = context.open_latents(size)
+    rnn = rnn_for_inference(load_rnn(files.model("rnn"), size, task.action_size), device)
+    others = load_rnns(files.model("dreamers"), size, task.action_size)
+    dreamers = {OWN: rnn} | {
+        f"dreamer_{number}": rnn_for_inference(other, device)
+        for number, other in enumerate(others, 1)
+    }
     sees = context.config.collect.policy == "random-network"
-    starts = first_latents(latents, context.config.dream.starts)
     dreams = DreamFactory(
-        context.task, rnn, rnn, starts, context.config.dream, cell=False, vae=vae if sees else None
+        task,
+        rnn,
+        rnn,
+        load_starts(files.model("starts"), size),
+        context.config.dream,
+        cell=False,
+        vae=vae if sees else None,
     )
-    return latents, dreams(lanes)
+    return context.open_latents(size), {
+        name: replace(dreams, dreamer=dreamer)(lanes) for name, dreamer in dreamers.items()
+    }
 
 
 def long_ones(played: Played, shortest: int) -> Played:
@@ -66,16 +89,24 @@ def long_ones(played: Played, shortest: int) -> Played:
     return Played(*(figure[kept] for figure in played)) if kept.any() else played
 
 
-def compare(policy: str, in_dream: Played, in_game: Played) -> dict[str, float]:
-    """Returns a policy's figures in both worlds; says so where the dream is far off."""
-    off = disagreement(in_dream.lengths, in_game.lengths)
-    if off > TRUE_TO:
-        print(f"fidelity: the dream is off by {off:.0%} for policy {policy}", file=sys.stderr)
-    figures = {f"{policy}_disagreement": off}
-    for world, played in (("dream", in_dream), ("real", in_game)):
-        figures[f"{policy}_{world}_survival"] = float(played.lengths.mean())
-        figures[f"{policy}_{world}_return"] = float(played.returns.mean())
+def compare(policy: str, in_dreams: dict[str, Played], in_game: Played) -> dict[str, float]:
+    """Returns a policy's figures in all worlds; says so where a dream is far off."""
+    figures = {f"{policy}_real_{name}": value for name, value in figures_of(in_game).items()}
+    for dream, played in in_dreams.items():
+        off = disagreement(played.lengths, in_game.lengths)
+        if off > TRUE_TO:
+            said = f"fidelity: the {dream} is off by {off:.0%} for policy {policy}"
+            print(said, file=sys.stderr)
+        of_own = dream == OWN
+        figures[f"{policy}_disagreement" if of_own else f"{policy}_{dream}_disagreement"] = off
+        survival_and_return = figures_of(played).items()
+        figures |= {f"{policy}_{dream}_{name}": value for name, value in survival_and_return}
     return figures
+
+
+def figures_of(played: Played) -> dict[str, float]:
+    """Returns means over episodes."""
+    return {"survival": float(played.lengths.mean()), "return": float(played.returns.mean())}
 
 
 def played_in(store: EpisodeStore) -> Played:

@@ -25,8 +25,9 @@ from world_models.tasks.base import Task
 from world_models.vae.checkpoint import load_vae
 from world_models.vae.inference import vae_for_inference
 from world_models.vae.model import VAE
+from world_models.vae.starts import load_starts
 from world_models.worlds.config import DreamConfig
-from world_models.worlds.dream import DreamFactory, first_latents
+from world_models.worlds.dream import DreamFactory
 from world_models.worlds.features import feature_size
 from world_models.worlds.games import open_lanes
 from world_models.worlds.real import RealWorld
@@ -135,8 +136,7 @@ def open_search(context: Context) -> SearchContext:
     centre = None
     if config.centred:
         centre = feature_mean(latents, task, rnn, config.cell)[: sizes.feature_size]
-    # Where dreams begin is read once, for all processes.
-    starts = first_latents(latents, context.config.dream.starts)
+    starts = load_starts(files.model("starts"), size)
     dreams = [
         DreamFactory(task, rnn, dreamer, starts, context.config.dream, config.cell)
         for dreamer in open_dreamers(context, rnn)
@@ -173,4 +173,6 @@ def controller_sizes(
         config.sampled,
         config.hidden_units,
         dream.temperature,
+        dream.ends,
+        task.name,
     )

@@ -3,6 +3,7 @@
 from pipelines import controller, evaluate
 from pipelines.context import Context, main
 from pipelines.inputs import for_inputs
+from world_models.evaluation.protocol import agent_to_score
 
 
 def run(context: Context) -> None:
@@ -10,7 +11,8 @@ def run(context: Context) -> None:
     variant = for_inputs(context, context.variant)
     variant.log_sections("controller", "dream", "evaluate")
     controller.run(variant)
-    evaluate.score(variant, *evaluate.open_agent(variant), ("real", "dream"))
+    agent = agent_to_score(variant.task, variant.files.agent)
+    evaluate.score(variant, agent, ("real", "dream"))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ others, and scored in the dreams of its own M and in the game."""
 
 from pipelines import controller, evaluate
 from pipelines.context import Context, main
+from world_models.evaluation.protocol import agent_to_score
 from world_models.runtime.errors import ConfigError
 
 
@@ -16,7 +17,8 @@ def run(context: Context) -> None:
     variant = context.for_sweep(f"temperature/{context.variant}", changes)
     variant.log_sections("controller", "dream", "evaluate")
     controller.run(variant)
-    evaluate.score(variant, *evaluate.open_agent(variant), ("real", "dream"))
+    agent = agent_to_score(variant.task, variant.files.agent)
+    evaluate.score(variant, agent, ("real", "dream"))
 
 
 def parsed(variant: str) -> tuple[str, float]:

@@ -43,8 +43,8 @@ def as_before(context: Context, rnn: MDNRNN, sizes: ControllerSizes) -> Controll
     """
     file = context.before.files.model("controller")
     found = load_controllers(file, rnn)
-    # It goes on at this search's temperature, whatever its own was.
-    found = Controllers(found.sizes.at_temperature(sizes.temperature), found.parameters)
+    # It goes on in this search's dreams, whatever its own were.
+    found = Controllers(found.sizes.in_dreams_of(sizes), found.parameters)
     if len(found) != 1 or found.sizes != sizes:
         raise ConfigError(
             f"controller.warm_start: {file}: {len(found)} of {found.sizes}; "
@@ -62,7 +62,7 @@ def refitted(
     Raises ConfigError where one of the two controllers has a hidden layer, or the new one no bias.
     """
     task = context.task
-    agent = load_agent(context.before.files.agent, task.action_size, rnn.device)
+    agent = load_agent(context.before.files.agent, task, rnn.device)
     old = agent.controller.to(torch.device("cpu"))
     if len(old) != 1 or old.sizes.hidden_units or sizes.hidden_units or not sizes.bias:
         raise ConfigError(

@@ -22,6 +22,7 @@ from world_models.runtime.checkpoint import write_checkpoint
 from world_models.runtime.errors import CheckpointError
 from world_models.vae.checkpoint import load_vae, save_vae
 from world_models.vae.model import VAE, VAESizes
+from world_models.vae.starts import load_starts, save_starts
 
 RNN_SIZES = MDNRNNSizes(4, 2, 8, 3, restart_input=True, reward_head=True, done_head=False)
 
@@ -105,6 +106,27 @@ def test_several_rnns_that_do_not_fit_are_named(folder, rnn):
     refused(path, lambda: load_rnns(path, 4, 2), "other sizes", stage="rnn")
 
 
+def test_the_latents_that_dreams_begin_from_come_back_as_they_were(folder):
+    path = folder / "starts.safetensors"
+    starts = torch.randn(5, 2, 4)
+    save_starts(path, starts)
+    torch.testing.assert_close(load_starts(path, latent_size=4), starts, rtol=0, atol=0)
+    save_starts(path, starts.half())
+    torch.testing.assert_close(load_starts(path, 4), starts.half().float(), rtol=0, atol=0)
+
+
+def test_latents_that_no_dream_can_begin_from_are_named(folder, rnn):
+    path = folder / "starts.safetensors"
+    refused(path, lambda: load_starts(path, 4), "missing", stage="encode")
+    save_starts(path, torch.randn(5, 2, 4))
+    refused(path, lambda: load_starts(path, 32), "latents of 4, not 32", stage="encode")
+    for wrong in (torch.randn(5, 3, 4), torch.randn(0, 2, 4)):
+        save_starts(path, wrong)
+        refused(path, lambda: load_starts(path, 4), "sizes in its own header", stage="encode")
+    save_rnn(path, rnn)
+    refused(path, lambda: load_starts(path, 4), stage="encode")
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_controllers_come_back_as_they_were(folder, rnn, count):
     sizes = ControllerSizes(12, 2, bias=True, cell=False)
@@ -127,18 +149,19 @@ def test_a_controller_on_z_alone_comes_back_as_it_was(folder, rnn, hidden_units)
 
 
 def test_what_a_dream_needs_to_know_comes_back_to_the_last_bit(folder, rnn):
-    """The weight of ends, which M's done head is corrected for, and C's temperature."""
+    """The weight of ends, which M's done head is corrected for, and what C's dreams were like."""
     weighted = MDNRNN(replace(RNN_SIZES, done_weight=0.1 + 0.2))
     save_rnn(folder / "rnn.safetensors", weighted)
     loaded = load_rnn(folder / "rnn.safetensors", latent_size=4, action_size=2)
     assert loaded.sizes.done_weight == 0.1 + 0.2
-    sizes = ControllerSizes(12, 2, bias=True, cell=False, sampled=False, temperature=1.15)
+    sizes = ControllerSizes(12, 2, True, False, sampled=False, temperature=1.15, ends="drawn")
     save_controllers(
         folder / "controller.safetensors",
         Controllers(sizes, torch.randn(1, sizes.parameter_count)),
     )
     assert load_controllers(folder / "controller.safetensors", rnn).sizes == sizes
-    assert sizes.at_temperature(0.7) == replace(sizes, temperature=0.7)
+    other = ControllerSizes(4, 1, bias=False, cell=True, temperature=0.7)
+    assert sizes.in_dreams_of(other) == replace(sizes, temperature=0.7, ends="likely")
 
 
 def test_a_linear_controllers_file_says_nothing_of_hidden_units(folder):

@@ -7,18 +7,15 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
+import imageio.v2 as imageio
 import pytest
-import torch
 import yaml
 
+from tests.agents import write_agent
 from tests.configs import PARAMS
 from world_models import cli
-from world_models.controller.checkpoint import save_controllers
-from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.params import GENERAL, SECTIONS
 from world_models.reference import reference
-from world_models.rnn.checkpoint import save_rnn
-from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.tasks import task_names
 from world_models.vae.checkpoint import save_vae
 from world_models.vae.model import VAE, VAESizes
@@ -27,12 +24,7 @@ from world_models.vae.model import VAE, VAESizes
 @pytest.fixture
 def models(tmp_path):
     """An agent for Pendulum that knows nothing."""
-    torch.manual_seed(0)
-    save_vae(tmp_path / "vae.safetensors", VAE(VAESizes(4)))
-    save_rnn(tmp_path / "rnn.safetensors", MDNRNN(MDNRNNSizes(4, 1, 8, 2, False, True, False)))
-    sizes = ControllerSizes(12, 1, bias=True, cell=False)
-    still = Controllers(sizes, torch.zeros(1, sizes.parameter_count))
-    save_controllers(tmp_path / "controller.safetensors", still)
+    write_agent(tmp_path, still=True)
     return tmp_path
 
 
@@ -48,6 +40,18 @@ def test_an_agent_is_scored_in_the_official_game(models, capsys):
     cli.main([*command, "--lanes", "3", "--workers", "1"])
     again = json.loads(capsys.readouterr().out)
     assert again["mean"] == pytest.approx(scored["mean"], abs=0.01)
+
+
+@pytest.mark.parametrize(("more", "frames"), [([], 20), (["--gif"], 7)])
+def test_an_agent_is_filmed_in_game_and_dream(models, tmp_path, more, frames, capsys):
+    out = tmp_path / "film"
+    command = ["video", "pendulum", "--models", str(models), "--steps", "20", *more]
+    cli.main([*command, "--out", str(out.with_suffix(".gif" if more else ".mp4"))])
+    written = Path(capsys.readouterr().out.strip())
+    shown = imageio.mimread(written, memtest=False)
+    assert len(shown) == frames
+    height, width, _ = shown[0].shape
+    assert width == pytest.approx(height * 196 / 64, rel=0.05)
 
 
 def refused(*arguments):
@@ -183,6 +187,7 @@ def test_what_params_can_not_show_is_one_line(clone):
 
 def test_it_starts_without_what_its_commands_need():
     heavy = ["torch", "numpy", "gymnasium", "mlflow", "pytorch_lightning", "zarr", "pydantic"]
-    code = f"import sys, world_models.cli; print([name for name in {heavy} if name in sys.modules])"
+    code = "import sys; sys.argv[0] = 'bin/world-models'; import world_models.cli; "
+    code += f"print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -19,8 +19,9 @@ def test_a_rounds_files_lie_in_its_folders():
     assert files.episodes == Path("data/takecover-game/episodes")
     assert files.latents == Path("data/takecover-game/latents")
     models = Path("models/takecover-game")
-    names = ("vae.safetensors", "rnn.safetensors", "controller.safetensors")
-    assert files.agent == AgentFiles(*(models / name for name in names))
+    names = ("vae", "rnn", "controller", "starts")
+    assert [*files.agent] == [models / f"{name}.safetensors" for name in names]
+    assert files.agent == AgentFiles.of(models)
     assert files.report("scores.json") == Path("reports/takecover-game/scores.json")
 
 
@@ -39,6 +40,7 @@ def test_a_sweeps_c_lies_outside_every_folder_that_a_later_round_depends_on():
         ("data/takecover-game/latents", "encode@takecover-game"),
         ("models/takecover/vae.safetensors", "vae@takecover"),
         ("models/takecover/rnn.safetensors", "rnn@takecover"),
+        ("models/takecover/starts.safetensors", "encode@takecover"),
         ("models/takecover/controller.safetensors", "controller@takecover"),
         ("reports/carracing/scores.json", "evaluate@carracing"),
         ("reports/carracing/returns.csv", "evaluate@carracing"),

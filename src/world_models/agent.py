@@ -1,19 +1,30 @@
-"""An agent: V, M and C together."""
+"""An agent: V, M and C together, and where its dreams begin."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
+from gymnasium.vector import AutoresetMode
+from torch import Tensor
 
-from world_models.controller.checkpoint import load_controllers
+from world_models.controller.checkpoint import load_controllers, read_controller_sizes
 from world_models.controller.policy import Controllers
 from world_models.layout import AgentFiles as AgentFiles
+from world_models.pretrained import located
 from world_models.rnn.checkpoint import load_rnn
 from world_models.rnn.inference import rnn_for_inference
 from world_models.rnn.model import MDNRNN
+from world_models.runtime.devices import best_device
+from world_models.runtime.errors import CheckpointError, ConfigError
+from world_models.tasks import get_task
 from world_models.tasks.base import Task
 from world_models.vae.checkpoint import load_vae
 from world_models.vae.inference import vae_for_inference
 from world_models.vae.model import VAE
+from world_models.vae.starts import load_starts
+from world_models.worlds.config import DreamConfig
+from world_models.worlds.dream import DreamFactory, DreamWorld
 from world_models.worlds.games import Lanes
 from world_models.worlds.real import RealWorld
 
@@ -22,22 +33,78 @@ from world_models.worlds.real import RealWorld
 class Agent:
     """V, M and C of one task, as networks."""
 
+    task: Task
     vae: VAE
     rnn: MDNRNN
     controller: Controllers
+    starts: Tensor
+    """mu and log sigma^2 of first frames (S, 2, z), from which its dreams begin."""
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path, task: str | None = None, device: torch.device | str | None = None
+    ) -> "Agent":
+        """Reads an agent that has learned.
+
+        Args:
+            source: the name of a task, for the agent that comes with this package; a folder; or a
+                version in MLflow's registry, `models:/world-models-takecover@champion`.
+            task: the game that it has to be of; None takes any.
+            device: where it is to compute; None for the GPU, if there is one.
+
+        Raises WorldModelsError where there is no such agent, where it is of another game, and, as
+        CheckpointError, where one of its files is missing or damaged, or they don't fit together.
+        """
+        with located(source) as files:
+            name = task or read_controller_sizes(files.controller).task
+            if name is None:
+                raise CheckpointError(files.controller, "doesn't say of which task it is: name it")
+            return load_agent(files, get_task(name), torch.device(device or best_device()))
+
+    def real_world(self, lanes: Lanes) -> RealWorld:
+        """Opens the game as this agent sees it."""
+        sizes = self.controller.sizes
+        return RealWorld(self.task, lanes, self.vae, self.rnn, sizes.cell, sizes.sampled)
+
+    @property
+    def dreams(self) -> DreamFactory:
+        """What opens dreams of its own M, drawn by V: of the temperature, and ending as those did,
+        that C was evolved or validated in."""
+        sizes = self.controller.sizes
+        dream = DreamConfig(temperature=sizes.temperature, ends=sizes.ends)
+        return DreamFactory(self.task, self.rnn, self.rnn, self.starts, dream, sizes.cell, self.vae)
+
+    def dream(
+        self,
+        lanes: int = 1,
+        temperature: float | None = None,
+        autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
+        drawn: bool = True,
+    ) -> DreamWorld:
+        """Opens one of these dreams.
+
+        Args:
+            temperature: another tau, over 0; raises ConfigError for any other.
+            drawn: `render` draws pictures.
+        """
+        dreams = self.dreams
+        if temperature is not None:
+            if not 0 < temperature < math.inf:
+                raise ConfigError(f"temperature: {temperature} is not over 0")
+            config = dreams.config.model_copy(update={"temperature": temperature})
+            dreams = replace(dreams, config=config)
+        return (dreams if drawn else replace(dreams, vae=None))(lanes, autoreset_mode)
 
 
-def load_agent(files: AgentFiles, action_size: int, device: torch.device) -> Agent:
-    """Reads V, M and C onto a device.
+def load_agent(files: AgentFiles, task: Task, device: torch.device) -> Agent:
+    """Reads an agent onto a device.
 
-    Raises CheckpointError where they are missing or don't fit together.
+    Raises CheckpointError where one of its files is missing, or they don't fit together.
     """
     vae = vae_for_inference(load_vae(files.vae), device)
-    rnn = rnn_for_inference(load_rnn(files.rnn, vae.sizes.latent_size, action_size), device)
-    return Agent(vae, rnn, load_controllers(files.controller, rnn).to(device))
-
-
-def agent_world(task: Task, lanes: Lanes, agent: Agent) -> RealWorld:
-    """Opens the game as this agent sees it."""
-    sizes = agent.controller.sizes
-    return RealWorld(task, lanes, agent.vae, agent.rnn, sizes.cell, sizes.sampled)
+    size = vae.sizes.latent_size
+    rnn = rnn_for_inference(load_rnn(files.rnn, size, task.action_size), device)
+    controller = load_controllers(files.controller, rnn).to(device)
+    if controller.sizes.task not in (None, task.name):
+        raise CheckpointError(files.controller, f"plays {controller.sizes.task}, not {task.name}")
+    return Agent(task, vae, rnn, controller, load_starts(files.starts, size))

@@ -7,9 +7,6 @@ import json
 import math
 import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,14 +35,22 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("world-models", description="Agents that learn in a dream.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     evaluate = commands.add_parser("evaluate", help="score an agent in the official game")
-    evaluate.add_argument("task", help="a task's name, e.g. carracing")
-    agent = evaluate.add_mutually_exclusive_group()
-    agent.add_argument("--models", type=Path, help="folder of V, M and C (default: models/TASK)")
-    agent.add_argument("--model", metavar="VERSION", help="MLflow's: a number, or champion")
+    _add_agent(evaluate)
     evaluate.add_argument("--episodes", type=_over_one, default=100, help="held-out seeds (100)")
     evaluate.add_argument("--lanes", type=_count, default=10, help="games a process (10)")
     evaluate.add_argument("--workers", type=_count, default=2, help="processes (2)")
     evaluate.set_defaults(command=_evaluate)
+    video = commands.add_parser(
+        "video",
+        help="film an agent",
+        description="Films the game, V's picture of it, and the agent's dream from the same start.",
+    )
+    _add_agent(video)
+    video.add_argument("--out", type=Path, help="file to write (default: TASK.mp4 or TASK.gif)")
+    video.add_argument("--gif", action="store_true", help="write a GIF, as a README shows it")
+    video.add_argument("--steps", type=_count, default=600, help="at most (600)")
+    video.add_argument("--seed", type=int, help="the game's (default: the first for validation)")
+    video.set_defaults(command=_video)
     params = commands.add_parser("params", help="print the parameters in force")
     params.add_argument("round", nargs="?", help="a task, or a round in params.yaml")
     params.add_argument("--scale", help="smoke, small, full or paper (default: params.yaml's)")
@@ -63,6 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     gate.add_argument("--baselines", type=Path, default=Path("baselines"), help="folder of those")
     gate.set_defaults(command=_gate)
     return parser
+
+
+def _add_agent(command: argparse.ArgumentParser) -> None:
+    command.add_argument("task", help="a task's name, e.g. carracing")
+    agent = command.add_mutually_exclusive_group()
+    agent.add_argument("--models", type=Path, help="folder of an agent (default: models/TASK)")
+    agent.add_argument("--pretrained", action="store_true", help="the one in this package")
+    agent.add_argument("--model", metavar="VERSION", help="MLflow's: a number, or champion")
 
 
 def _count(text: str) -> int:
@@ -112,16 +125,15 @@ def _evaluate(options: argparse.Namespace) -> None:
     """Prints mean, deviation, interval and number of the agent's returns, as JSON."""
     import numpy as np
 
-    from world_models.agent import AgentFiles
     from world_models.data.seeds import TEST
     from world_models.evaluation.protocol import play_jobs, real_jobs
     from world_models.evaluation.statistics import summary
+    from world_models.pretrained import located
     from world_models.runtime.progress import Progress
     from world_models.tasks import get_task
 
     task = get_task(options.task)
-    with _agent_folder(options) as folder:
-        agent = AgentFiles(*(folder / f"{name}.safetensors" for name in AgentFiles._fields))
+    with located(_source(options)) as agent:
         _require_agent(options, agent)
         seeds = TEST[: options.episodes]
         jobs = real_jobs(task.name, seeds, options.lanes, agent)
@@ -134,7 +146,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _require_agent(options: argparse.Namespace, agent: "AgentFiles") -> None:
-    """Whatever is wrong with V, M and C is said before anything is played."""
+    """Whatever is wrong with the agent's files is said before anything is played."""
     from world_models.evaluation.protocol import agent_to_score
     from world_models.layout import maker, repro
     from world_models.params import PARAMS, round_names
@@ -151,24 +163,38 @@ def _require_agent(options: argparse.Namespace, agent: "AgentFiles") -> None:
         raise WorldModelsError("; ".join(filter(None, [str(error), remedy]))) from None
 
 
-@contextmanager
-def _agent_folder(options: argparse.Namespace) -> Iterator[Path]:
-    """Where V, M and C are: at hand, or taken out of the registry for as long as the block."""
+def _video(options: argparse.Namespace) -> None:
+    """Writes a film of the agent, and prints where it is."""
+    from world_models.agent import load_agent
+    from world_models.data.seeds import VALIDATE
+    from world_models.pretrained import located
+    from world_models.reporting.pictures import save_gif, save_video
+    from world_models.reporting.videos import film
+    from world_models.runtime.devices import best_device
+    from world_models.runtime.progress import Progress
+    from world_models.tasks import get_task
+
+    with located(_source(options)) as files:
+        _require_agent(options, files)
+        agent = load_agent(files, get_task(options.task), best_device())
+    out = options.out or Path(f"{options.task}.{'gif' if options.gif else 'mp4'}")
+    seed = VALIDATE.start if options.seed is None else options.seed
+    with Progress("video", options.steps, "frames") as progress:
+        pictures = progress.each(film(agent, seed, options.steps))
+        (save_gif if options.gif else save_video)(out, pictures)
+    print(out)
+
+
+def _source(options: argparse.Namespace) -> "str | Path":
+    """Where the agent is, as the options say."""
+    from world_models.tracking.registry import model_name
+
+    if options.pretrained:
+        return str(options.task)
     if options.model is None:
-        yield options.models or Path("models", options.task)
-        return
-    from world_models.tracking.client import existing_store
-    from world_models.tracking.registry import download_agent
-
-    with tempfile.TemporaryDirectory(prefix="world-models-") as folder:
-        yield download_agent(existing_store(_uri()), options.task, options.model, Path(folder))
-
-
-def _uri() -> str:
-    """Where runs are tracked: as the stages have it."""
-    from world_models.tracking.client import default_uri
-
-    return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(Path())
+        return Path(options.models or Path("models", options.task))
+    separator = "/" if options.model.isdigit() else "@"
+    return f"models:/{model_name(options.task)}{separator}{options.model}"
 
 
 def _row(task: str, judgement: "Judgement") -> str:
@@ -211,15 +237,14 @@ def _not_judged(options: argparse.Namespace, task: str, error: ScoresError) -> s
 
 def _promoted(reports: Path, task: str) -> str:
     """Moves the champion to the version with these scores; says how that went."""
-    from world_models.tracking.client import existing_store
+    from world_models.tracking.client import existing_store, present_uri
     from world_models.tracking.delivery import first_line
     from world_models.tracking.registry import promote
 
     returns = (reports / task / "returns.csv").read_bytes()
     try:
-        version = promote(
-            existing_store(_uri()), _task_of(task), "returns", hashlib.md5(returns).hexdigest()
-        )
+        store, md5 = existing_store(present_uri()), hashlib.md5(returns).hexdigest()
+        version = promote(store, _task_of(task), "returns", md5)
     except Exception as error:  # the baseline has moved, whatever MLflow says
         return f"{task}: the champion stays as it is: {first_line(error)}"
     if version is None:

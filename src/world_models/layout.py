@@ -17,6 +17,7 @@ MADE_BY = {
     r"data/(?P<round>[^/]+)/latents": "encode",
     r"models/(?P<round>[^/]+)/(?P<stage>vae|rnn|controller)\.safetensors": "{stage}",
     r"models/(?P<round>[^/]+)/dreamers\.safetensors": "rnn",
+    r"models/(?P<round>[^/]+)/starts\.safetensors": "encode",
     r"reports/(?P<round>[^/]+)/(scores\.json|returns\.csv)": "evaluate",
 }
 """Patterns of paths, and the stage that writes what lies there."""
@@ -28,6 +29,13 @@ class AgentFiles(NamedTuple):
     vae: Path
     rnn: Path
     controller: Path
+    starts: Path
+    """Where its dreams begin."""
+
+    @classmethod
+    def of(cls, folder: Path) -> "AgentFiles":
+        """Returns those of an agent in a folder."""
+        return cls(*(folder / f"{name}.safetensors" for name in cls._fields))
 
 
 @dataclass(frozen=True)
@@ -48,12 +56,12 @@ class RoundFiles:
         return Path("data", self.name, "latents")
 
     def model(self, name: str) -> Path:
-        """Returns the checkpoint of `vae`, `rnn`, `dreamers` or `controller`."""
+        """Returns the checkpoint of `vae`, `starts`, `rnn`, `dreamers` or `controller`."""
         return Path("models", self.name, f"{name}.safetensors")
 
     @property
     def agent(self) -> AgentFiles:
-        """V, M and C."""
+        """V, M and C, and where its dreams begin."""
         return AgentFiles(*(self.model(name) for name in AgentFiles._fields))
 
     def report(self, name: str) -> Path:

@@ -18,7 +18,7 @@ from tests.counting import (
     read_frame,
     reward_of,
 )
-from world_models.agent import Agent, AgentFiles, agent_world
+from world_models.agent import Agent, AgentFiles
 from world_models.collecting.neighbours import Disturbance, Neighbourhood
 from world_models.collecting.policies import Held, RandomNetwork, random_agent, random_policy
 from world_models.collecting.recording import RecordedLanes
@@ -35,6 +35,7 @@ from world_models.tasks import get_task
 from world_models.vae.checkpoint import save_vae
 from world_models.vae.encoding import encode
 from world_models.vae.model import VAE, VAESizes, sample_latent, to_images
+from world_models.vae.starts import save_starts
 from world_models.worlds.games import GymnasiumLanes
 from world_models.worlds.noise import LaneNoise
 from world_models.worlds.rollout import play
@@ -261,7 +262,7 @@ def test_random_networks_act_and_stay_finite():
 def test_a_random_network_plays_what_it_is_shown_as_in_the_real_world(counting):
     policy = RandomNetwork(counting, np.random.default_rng(0))
     agent = random_agent(counting, np.random.default_rng(0))
-    with closing(agent_world(counting, GymnasiumLanes(counting, 1), agent)) as world:
+    with closing(agent.real_world(GymnasiumLanes(counting, 1))) as world:
         world.begin([policy.seed])
         for _ in range(expected_length(policy.seed)):
             action = agent.controller.act(world.features())
@@ -271,12 +272,13 @@ def test_a_random_network_plays_what_it_is_shown_as_in_the_real_world(counting):
 
 
 def an_agent(sampled=False):
-    """Random V, M and C of the counting game; C sees M's cell state."""
+    """Random V, M and C of the counting game, doubled; C sees M's cell state."""
     torch.manual_seed(0)
     sizes = ControllerSizes(4 + 2 * 8, 1, bias=True, cell=True, sampled=sampled)
     rnn = MDNRNN(MDNRNNSizes(4, 1, 8, 2, True, True, True)).eval().requires_grad_(False)
     vae = VAE(VAESizes(4)).eval().requires_grad_(False)
-    return Agent(vae, rnn, Controllers(sizes, torch.randn(1, sizes.parameter_count)))
+    controller = Controllers(sizes, torch.randn(1, sizes.parameter_count))
+    return Agent(DOUBLED, vae, rnn, controller, torch.zeros(1, 2, 4))
 
 
 def episode_features(task, agent, episode):
@@ -303,7 +305,7 @@ def test_m_is_told_what_is_played_where_an_agent_is_disturbed(sampled):
     )
     policy.disturbances[1] = Disturbance(Always(0.5), 0.5, 2, np.random.default_rng(0))
     with closing(RecordedLanes(GymnasiumLanes(task, 3))) as lanes:
-        played = play(agent_world(task, lanes, agent), policy.act, seeds)
+        played = play(agent.real_world(lanes), policy.act, seeds)
     disturbed = []
     for lane, record in enumerate(lanes.records):
         episode = record.episode("counting-2", "agent")
@@ -326,8 +328,9 @@ def test_m_is_told_what_is_played_where_an_agent_is_disturbed(sampled):
 def agent_round(counting, tmp_path):
     """A function that returns a later round's jobs in a folder, with an agent that is on disk."""
     agent = an_agent(sampled=True)
-    files = AgentFiles(*(tmp_path / f"{name}.safetensors" for name in ("vae", "rnn", "c")))
+    files = AgentFiles.of(tmp_path)
     save_vae(files.vae, agent.vae)
+    save_starts(files.starts, agent.starts)
     save_rnn(files.rnn, agent.rnn)
     save_controllers(files.controller, agent.controller)
 

@@ -4,33 +4,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
-from world_models.agent import AgentFiles
-from world_models.controller.checkpoint import save_controllers
-from world_models.controller.policy import Controllers, ControllerSizes
+from tests.agents import write_agent
 from world_models.data.seeds import TEST
 from world_models.evaluation.protocol import agent_to_score, play_jobs, real_jobs
 from world_models.rnn.checkpoint import save_rnn
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.runtime.errors import CheckpointError
 from world_models.tasks import TASKS, get_task
-from world_models.vae.checkpoint import save_vae
-from world_models.vae.model import VAE, VAESizes
 
 
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory):
     """The files of a pendulum agent with random weights."""
-    folder = tmp_path_factory.mktemp("models") / "pendulum"
-    paths = AgentFiles(*(folder / f"{name}.safetensors" for name in AgentFiles._fields))
-    torch.manual_seed(0)
-    save_vae(paths[0], VAE(VAESizes(4)))
-    sizes = MDNRNNSizes(4, 1, 8, 2, False, reward_head=True, done_head=False)
-    save_rnn(paths[1], MDNRNN(sizes))
-    c_sizes = ControllerSizes(12, 1, bias=True, cell=False)
-    save_controllers(paths[2], Controllers(c_sizes, torch.randn(1, c_sizes.parameter_count)))
-    return paths
+    return write_agent(tmp_path_factory.mktemp("models") / "pendulum")
 
 
 def scores(agent, seeds, lanes, workers):

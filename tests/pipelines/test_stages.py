@@ -33,6 +33,7 @@ from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.runtime.errors import DivergedError
 from world_models.vae.checkpoint import save_vae
 from world_models.vae.model import VAE, VAESizes
+from world_models.vae.starts import save_starts
 from world_models.worlds.rollout import Played
 
 
@@ -260,6 +261,7 @@ def test_a_search_in_the_dreams_of_others_wants_some(project, refused_here):
     sizes = MDNRNNSizes(16, 1, 8, 2, False, reward_head=True, done_head=False)
     save_rnn(Path("models/pendulum/rnn.safetensors"), MDNRNN(sizes))
     save_rnns(Path("models/pendulum/dreamers.safetensors"), [])
+    save_starts(Path("models/pendulum/starts.safetensors"), torch.zeros(1, 2, 16))
     line = refused_here("controller", "pendulum")
     assert line.startswith("controller: models/pendulum/dreamers.safetensors: holds no M; ")
     assert "rnn@pendulum" in line
@@ -291,14 +293,18 @@ def test_a_stage_keeps_what_it_frees_from_its_start(run_here, monkeypatch):
 
 
 def test_the_dream_is_held_against_the_game(capsys):
-    dream, game = (Played(np.full(2, t), np.full(2, t)) for t in (90, 100))
-    figures = compare("still", dream, game)
+    dream, game, other = (Played(np.full(2, t), np.full(2, t)) for t in (90, 100, 200))
+    figures = compare("still", {"dream": dream}, game)
     assert figures["still_disagreement"] == pytest.approx(0.1)
     assert figures["still_dream_survival"] == 90
     assert figures["still_real_survival"] == 100
     assert capsys.readouterr().err == ""
-    compare("still", game, Played(np.full(2, 50), np.full(2, 50)))
-    assert "off by 100% for policy still" in capsys.readouterr().err
+    figures |= compare("still", {"dream": dream, "dreamer_1": other}, game)
+    assert figures["still_disagreement"] == pytest.approx(0.1)
+    assert figures["still_dreamer_1_disagreement"] == 1
+    assert figures["still_dreamer_1_survival"] == 200
+    said = capsys.readouterr().err
+    assert said == "fidelity: the dreamer_1 is off by 100% for policy still\n"
 
 
 def test_episodes_that_the_data_set_would_not_hold_do_not_count():

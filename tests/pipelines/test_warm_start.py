@@ -25,6 +25,7 @@ from world_models.tracking.run import StageRun
 from world_models.vae.checkpoint import save_vae
 from world_models.vae.encoding import encode
 from world_models.vae.model import VAE, VAESizes
+from world_models.vae.starts import save_starts
 from world_models.worlds.recorded import recorded_features
 
 SIZES = MDNRNNSizes(4, 1, 8, 3, restart_input=False, reward_head=True, done_head=True)
@@ -41,6 +42,7 @@ def context(tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(contents))
     params, files = Params(tmp_path / "params.yaml", "pendulum-2"), RoundFiles("pendulum-2")
     save_rnn(RoundFiles("pendulum").model("rnn"), MDNRNN(SIZES))
+    save_starts(RoundFiles("pendulum").model("starts"), torch.zeros(1, 2, 4))
     return Context("rnn", get_task("pendulum"), params, files, StageRun(), tmp_path)
 
 

@@ -6,7 +6,13 @@ import pytest
 from imageio_ffmpeg import count_frames_and_secs
 
 from tests.counting import CountingVAE
-from world_models.reporting.pictures import beside, reconstruct, save_reconstructions, save_video
+from world_models.reporting.pictures import (
+    beside,
+    reconstruct,
+    save_gif,
+    save_reconstructions,
+    save_video,
+)
 
 
 def frames(count):
@@ -41,6 +47,16 @@ def test_a_video_shows_every_picture(tmp_path):
     count, seconds = count_frames_and_secs(path)
     assert count == 12
     assert seconds == pytest.approx(12 / 50, abs=0.03)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_gif_shows_every_third_picture_as_fast_as_the_video(tmp_path):
+    path = tmp_path / "agent.gif"
+    save_gif(path, iter(frames(12)))
+    shown = imageio.imread(path)
+    assert shown.shape == (4, 128, 128, 3)
+    assert shown[:, 0, 0, 0].tolist() == [0, 3, 6, 9]
+    assert imageio.immeta(path)["duration"] == 60
     assert list(tmp_path.iterdir()) == [path]
 
 

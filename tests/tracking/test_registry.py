@@ -5,8 +5,10 @@ from mlflow import MlflowClient
 
 from world_models.runtime.errors import TrackingError
 from world_models.tracking.client import default_uri, existing_store
-from world_models.tracking.registry import download_agent, model_name, promote
+from world_models.tracking.registry import download_version, model_name, promote
 from world_models.tracking.run import stage_run
+
+NAME = model_name("carracing")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def registered(root):
 
 
 def test_each_pipeline_makes_a_version_of_its_tasks_model(registered: MlflowClient):
-    versions = registered.search_model_versions(f"name = '{model_name('carracing')}'")
+    versions = registered.search_model_versions(f"name = '{NAME}'")
     assert {version.tags["returns"]: version.version for version in versions} == {
         "md5-1": 1,
         "md5-2": 2,
@@ -45,14 +47,14 @@ def test_each_pipeline_makes_a_version_of_its_tasks_model(registered: MlflowClie
 def test_the_champion_is_moved_to_the_version_with_these_scores(registered, tmp_path):
     for number in (2, 1):
         assert promote(registered, "carracing", "returns", f"md5-{number}") == str(number)
-        folder = download_agent(registered, "carracing", "champion", tmp_path / str(number))
+        folder = download_version(registered, NAME, "champion", tmp_path / str(number))
         assert (folder / "vae.safetensors").read_text() == f"agent {number}"
     assert promote(registered, "carracing", "returns", "md5-3") is None
     assert promote(registered, "takecover", "returns", "md5-1") is None
 
 
 def test_a_version_is_taken_out_by_its_number(registered, tmp_path):
-    folder = download_agent(registered, "carracing", "2", tmp_path)
+    folder = download_version(registered, NAME, "2", tmp_path)
     assert (folder / "vae.safetensors").read_text() == "agent 2"
 
 
@@ -61,7 +63,7 @@ def test_a_version_is_taken_out_by_its_number(registered, tmp_path):
 )
 def test_a_version_that_is_not_there_is_named(registered, tmp_path, task, version):
     with pytest.raises(TrackingError, match=f"world-models-{task}: no version '{version}'"):
-        download_agent(registered, task, version, tmp_path)
+        download_version(registered, model_name(task), version, tmp_path)
 
 
 def test_no_store_is_made_by_looking_for_one(tmp_path):

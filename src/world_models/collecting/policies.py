@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from world_models.agent import Agent, agent_world
+from world_models.agent import Agent
 from world_models.collecting.config import CollectConfig
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.rnn.inference import rnn_for_inference
@@ -106,7 +106,7 @@ class RandomNetwork:
 
     def __init__(self, task: Task, random: np.random.Generator) -> None:
         agent, self.shown = random_agent(task, random), Shown()
-        self.controller, self.world = agent.controller, agent_world(task, self.shown, agent)
+        self.controller, self.world = agent.controller, agent.real_world(self.shown)
         self.seed = int(random.integers(2**31))
         self.action: Tensor | None = None
 
@@ -138,7 +138,8 @@ def random_agent(task: Task, random: np.random.Generator) -> Agent:
             drawn = torch.empty_like(tensor).cauchy_(generator=generator)
             tensor.copy_(drawn * scale * part)
         rnn.raise_forget_gate()
-    return Agent(vae_for_inference(vae, CPU), rnn_for_inference(rnn, CPU), controller)
+    parts = vae_for_inference(vae, CPU), rnn_for_inference(rnn, CPU), controller
+    return Agent(task, *parts, torch.zeros(1, 2, 32))
 
 
 class Shown:

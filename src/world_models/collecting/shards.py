@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from world_models.agent import Agent, AgentFiles, agent_world, load_agent
+from world_models.agent import Agent, AgentFiles, load_agent
 from world_models.collecting.config import CollectConfig
 from world_models.collecting.neighbours import Neighbourhood
 from world_models.collecting.policies import random_policy, side_by_side
@@ -99,7 +99,7 @@ class ShardMaker:
         self.task, config = get_task(one.task), one.config
         self.agent, cpu = None, torch.device("cpu")
         if one.origin.agent is not None:
-            self.agent = load_agent(one.origin.agent, self.task.action_size, cpu)
+            self.agent = load_agent(one.origin.agent, self.task, cpu)
         count = min(config.shard_episodes, config.episodes)
         games = open_lanes(self.task, count, config.simulator, cores(cpu))
         self.lanes = RecordedLanes(games)
@@ -155,5 +155,5 @@ def _play_once(
         play_games(lanes, side_by_side(policies), seeds)
         return [job.config.policy] * len(seeds)
     neighbourhood = Neighbourhood(agent.controller, job.config, job.seed, seeds, lanes.count)
-    play(agent_world(task, lanes, agent), neighbourhood.act, seeds)
+    play(agent.real_world(lanes), neighbourhood.act, seeds)
     return neighbourhood.names

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from world_models.worlds.config import Ends
+
 
 @dataclass(frozen=True)
 class ControllerSizes:
@@ -31,9 +33,15 @@ class ControllerSizes:
     temperature: float = 1.0
     """Tau of the dreams that it was evolved or validated in."""
 
-    def at_temperature(self, temperature: float) -> "ControllerSizes":
-        """Returns the same for dreams of another temperature."""
-        return replace(self, temperature=temperature)
+    ends: Ends = "likely"
+    """When an episode of these dreams ended."""
+
+    task: str | None = None
+    """The game that it plays, if that is known."""
+
+    def in_dreams_of(self, other: "ControllerSizes") -> "ControllerSizes":
+        """Returns the same for the dreams of another controller."""
+        return replace(self, temperature=other.temperature, ends=other.ends)
 
     @property
     def layers(self) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from world_models.agent import Agent, AgentFiles, agent_world, load_agent
+from world_models.agent import Agent, AgentFiles, load_agent
 from world_models.controller.evaluator import evaluate
 from world_models.runtime.devices import best_device
 from world_models.runtime.processes import run_jobs
@@ -18,12 +18,12 @@ from world_models.worlds.rollout import play_blind
 
 
 def agent_to_score(task: Task, files: AgentFiles) -> Agent:
-    """Reads V, M and C onto the GPU, if there is one, where they compute in full float32.
+    """Reads an agent onto the GPU, if there is one, where it computes in full float32.
 
-    Raises CheckpointError where they are missing or don't fit together.
+    Raises CheckpointError where one of its files is missing, or they don't fit together.
     """
     torch.backends.cudnn.allow_tf32 = False
-    return load_agent(files, task.action_size, best_device())
+    return load_agent(files, task, best_device())
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def _play(job: RealJob) -> np.ndarray:
         return play_blind(task, "gymnasium", uniform, job.seeds).returns
     agent = agent_to_score(task, job.agent)
     with closing(open_lanes(task, len(job.seeds), "gymnasium")) as lanes:
-        return evaluate(agent_world(task, lanes, agent), agent.controller, job.seeds).returns[0]
+        return evaluate(agent.real_world(lanes), agent.controller, job.seeds).returns[0]
 
 
 def _uniform(action_size: int, seeds: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:

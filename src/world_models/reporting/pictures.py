@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import imageio.v2 as imageio
 import numpy as np
 import torch
 from imageio_ffmpeg import count_frames_and_secs
+from PIL import Image
 
 from world_models.runtime.files import atomic_write
 from world_models.vae.model import VAE, to_frames, to_images
 
 ZOOM = 4
 FPS = 50
+GIF_EVERY, GIF_COLOURS = 3, 64
 VIDEO_ROOM = 50_000_000
 """Bytes that have to be free before a video is begun; the longest have a tenth of it."""
 
@@ -56,6 +59,20 @@ def save_video(path: Path, pictures: Iterable[np.ndarray]) -> None:
                 written += 1
         if count_frames_and_secs(aside)[0] != written:
             raise _no_room(path)
+
+
+def save_gif(path: Path, pictures: Iterable[np.ndarray]) -> None:
+    """Writes a GIF of every third of these pictures (H, W, 3), twice as large and in few colours.
+
+    It is as fast as the video, and small enough for a page. Raises ValueError without a picture.
+    """
+    kept = [Image.fromarray(_zoomed(one, 2)) for one in islice(pictures, 0, None, GIF_EVERY)]
+    if not kept:
+        raise ValueError("a GIF needs a picture")
+    first, *others = (picture.quantize(GIF_COLOURS) for picture in kept)
+    how = {"save_all": True, "append_images": others, "loop": 0, "optimize": True}
+    with atomic_write(path) as aside:
+        first.save(aside, format="gif", duration=1000 * GIF_EVERY // FPS, **how)
 
 
 def _require_room(path: Path) -> None:

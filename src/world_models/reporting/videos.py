@@ -1,14 +1,40 @@
 """What an agent's world shows while it plays."""
 
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import torch
 
 from world_models.agent import Agent
-from world_models.vae.model import to_frames
+from world_models.reporting.pictures import beside
+from world_models.vae.model import to_frames, to_images
 from world_models.worlds.base import World
+from world_models.worlds.games import open_lanes
 from world_models.worlds.real import RealWorld
+
+
+def film(agent: Agent, seed: int, steps: int) -> Iterator[np.ndarray]:
+    """Yields pictures (64, 196, 3): the game, what V makes of it, and the agent in its own dream.
+
+    Both worlds begin at the same frame, the game's first with this seed, and go their own ways.
+    """
+    with closing(open_lanes(agent.task, 1, "gymnasium")) as lanes:
+        real = agent.real_world(lanes)
+        real.begin([seed])
+        dream = dream_from(agent, real.frames)
+        worlds = (watch(world, agent, seed, steps) for world in (real, dream))
+        for shown in zip(*worlds, strict=True):
+            yield beside(*chain(*shown))
+
+
+@torch.inference_mode()
+def dream_from(agent: Agent, frames: np.ndarray) -> World:
+    """Opens a dream of one lane that begins at one of these frames (N, 64, 64, 3)."""
+    starts = agent.vae.encode(to_images(torch.from_numpy(frames).to(agent.vae.device)))
+    return replace(agent, starts=torch.stack(starts, dim=1)).dream()
 
 
 @torch.inference_mode()

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from world_models.runtime.errors import CheckpointError
 from world_models.runtime.files import atomic_write
 
-LAYOUT = 3
-"""What the file holds; 2 did not say how M's ends were weighted, nor at which tau C dreamed."""
+LAYOUT = 4
+"""What the file holds; 3 did not say how the dreams ended that C was evolved in."""
 
 Sizes = TypeVar("Sizes")
 Network = TypeVar("Network", bound=nn.Module)

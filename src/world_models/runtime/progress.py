@@ -2,11 +2,14 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from tqdm import tqdm
 
 LINE_EVERY_S = 15.0
+
+Item = TypeVar("Item")
 
 
 class Progress:
@@ -36,6 +39,12 @@ class Progress:
             self._bar.update(by)
         elif self.done >= self.total or time.monotonic() - self._shown >= LINE_EVERY_S:
             self._line(", ".join(f"{name} {value}" for name, value in shown.items()))
+
+    def each(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yields these, and counts each when the next is asked for."""
+        for item in items:
+            yield item
+            self.advance()
 
     def _line(self, figures: str) -> None:
         self._shown = time.monotonic()

@@ -43,6 +43,8 @@ class Task:
     """Steps after which an episode is truncated."""
     to_env: Callable[[np.ndarray], np.ndarray]
     """(..., action_size) in [-1, 1] to a batch of the environment's own actions."""
+    choices: tuple[tuple[float, ...], ...] = ()
+    """C's actions for each of the game's own discrete ones, in its order; empty if it has none."""
     to_model: Callable[[Any], Any] = identity
     """(..., action_size) in [-1, 1] to what M is fed, the same shape; numpy arrays and tensors."""
     still: tuple[float, ...] | None = None

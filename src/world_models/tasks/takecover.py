@@ -27,6 +27,7 @@ TASK = Task(
     action_size=1,
     time_limit=2100,
     to_env=dodge,
+    choices=((0,), (1,), (-1,)),  # stay, right, left
     paper={
         "collect": {"policy": "held", "shortest": 100},
         "vae": {"latent_size": 64, "batches": 325_000, "validate_every": 12_500},

@@ -29,6 +29,12 @@ def default_uri(root: Path) -> str:
     return f"{SQLITE}{root.resolve() / 'mlflow.db'}"
 
 
+def present_uri() -> str:
+    """Returns the address that MLflow's own variable names, or else that of the store embedded in
+    the present folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(Path())
+
+
 def open_store(uri: str) -> "MlflowClient":
     """Returns a client of the store; the first use of an embedded one makes it."""
     for key, value in _PATIENCE.items():

@@ -51,15 +51,15 @@ def promote(client: "MlflowClient", task: str, tag: str, value: str) -> str | No
     return version
 
 
-def download_agent(client: "MlflowClient", task: str, version: str, folder: Path) -> Path:
-    """Downloads a version's files, by its number or an alias, and returns their folder.
+def download_version(client: "MlflowClient", name: str, version: str, folder: str | Path) -> Path:
+    """Downloads the files of a model's version, named by its number or an alias, and returns the
+    folder where they are.
 
     Raises TrackingError where there is no such version.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    name = model_name(task)
     try:
         if version.isdigit():
             found = client.get_model_version(name, version)

@@ -52,3 +52,5 @@ class EncodeConfig(Config):
     """Frames in a batch."""
     precision: WeightsPrecision = "32-true"
     """Precision of V's weights: 32-true, bf16-true, or auto, which is chosen as V's is."""
+    starts: Count = 1000
+    """First frames, at most, whose latents are kept for dreams to begin from."""

@@ -77,7 +77,11 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.single_action_space = Box(-1, 1, (task.action_size,), np.float32)
         self.observation_space = batch_space(self.single_observation_space, count)
         self.action_space = batch_space(self.single_action_space, count)
-        self.metadata = {"autoreset_mode": AutoresetMode.DISABLED}
+        self.metadata = {
+            "autoreset_mode": AutoresetMode.DISABLED,
+            "render_modes": ["rgb_array"],
+            "render_fps": 50,
+        }
         self.noise = LaneNoise(count, self.device)
         self._every = torch.arange(count, device=self.device)
         self._now = Moment(
@@ -106,13 +110,25 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts an episode in every lane, or in those of `options["reset_mask"]`.
 
-        A seed of n gives lane i the seed n + i, as elsewhere in Gymnasium.
+        A seed of n gives lane i the seed n + i, as elsewhere in Gymnasium. A lane without one takes
+        the next of its own stream, so that the seed that it had last tells all its episodes.
         """
         seeds = self._seeds(seed)
         mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
-        chosen = np.flatnonzero(mask)
-        self._start(chosen, [seeds[lane] for lane in chosen])
+        self._restart(np.flatnonzero(mask), seeds)
         return self._observation(), {}
+
+    def _restart(self, chosen: np.ndarray, seeds: Sequence[int | None]) -> None:
+        """Starts episodes in these lanes; `seeds` are of all lanes."""
+        without = [lane for lane in chosen if seeds[lane] is None]
+        drawn = dict(zip(without, self._own_seeds(without), strict=True))
+        self._start(chosen, [drawn[lane] if lane in drawn else int(seeds[lane]) for lane in chosen])
+
+    def _own_seeds(self, lanes: Sequence[int]) -> list[int]:
+        """The next seeds of these lanes' streams, which begin somewhere."""
+        if self._begun:
+            return self.noise.seeds(torch.as_tensor(lanes, dtype=torch.int64, device=self.device))
+        return self.np_random.integers(2**31, size=len(lanes)).tolist()
 
     @torch.inference_mode()
     def begin(self, seeds: Sequence[int]) -> None:
@@ -125,14 +141,14 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._now.terminated[:], self._now.truncated[:] = True, False
         self._start(np.arange(len(seeds)), seeds)
 
-    def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int]:
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
         if isinstance(seed, (int, np.integer)):
             super().reset(seed=int(seed))
             return [int(seed) + lane for lane in range(self.num_envs)]
         given = [None] * self.num_envs if seed is None else list(seed)
         if len(given) != self.num_envs:
             raise ValueError(f"{len(given)} seeds for {self.num_envs} lanes")
-        return [int(self.np_random.integers(2**31)) if s is None else int(s) for s in given]
+        return given
 
     def _start(self, chosen: np.ndarray, seeds: Sequence[int]) -> None:
         lanes = torch.from_numpy(chosen).to(self.device)

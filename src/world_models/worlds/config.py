@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from world_models.runtime.config import Config, Count, Positive
+from world_models.runtime.config import Config, Positive
 
 Ends = Literal["likely", "drawn"]
 
@@ -15,5 +15,3 @@ class DreamConfig(Config):
     ends: Ends = "likely"
     """When a dreamed episode ends. likely: where M holds that for likely, as in the authors' code;
     drawn: by M's probability."""
-    starts: Count = 1000
-    """First frames that dreams begin from, at most."""

@@ -10,7 +10,6 @@ import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from world_models.data.store import EpisodeStore
 from world_models.rnn.mixture import heat, sample
 from world_models.rnn.model import MDNRNN, State
 from world_models.tasks.base import Task
@@ -72,11 +71,7 @@ class DreamWorld(World):
         self.unbroken = self.device.type != "cpu"
         self.render_mode = None if vae is None else "rgb_array"
         self.autoreset_mode = autoreset_mode
-        self.metadata = {
-            "autoreset_mode": autoreset_mode,
-            "render_modes": ["rgb_array"],
-            "render_fps": 50,
-        }
+        self.metadata |= {"autoreset_mode": autoreset_mode}
 
     def step(
         self, actions: np.ndarray
@@ -108,8 +103,8 @@ class DreamWorld(World):
 
     @torch.inference_mode()
     def _restart_lanes(self, ended: np.ndarray) -> np.ndarray:
-        """New episodes out of the lanes' own streams of noise."""
-        self._begin_episodes(torch.from_numpy(np.flatnonzero(ended)).to(self.device), [])
+        """New episodes, as a reset without seeds begins them."""
+        self._restart(np.flatnonzero(ended), [None] * self.num_envs)
         return self._observation()
 
     def _begin(self, lanes: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -189,7 +184,9 @@ class DreamFactory:
     weighed: bool = False
     """Episodes don't end by chance; what they earn is weighed by the chance of having lasted."""
 
-    def __call__(self, lanes: int) -> DreamWorld:
+    def __call__(
+        self, lanes: int, autoreset_mode: AutoresetMode = AutoresetMode.DISABLED
+    ) -> DreamWorld:
         """Opens a dream of so many lanes."""
         return DreamWorld(
             self.task,
@@ -200,20 +197,7 @@ class DreamFactory:
             self.config.temperature,
             self.cell,
             self.vae,
+            autoreset_mode,
             ends=self.config.ends,
             weighed=self.weighed,
         )
-
-
-def first_latents(latents: EpisodeStore, count: int) -> Tensor:
-    """Reads where dreams begin: mu and log sigma^2 of at most `count` first frames (S, 2, z).
-
-    They are of episodes that are spread over the data set, and so over its rounds.
-    """
-    episodes = latents.episodes()
-    spread = np.linspace(0, len(episodes) - 1, min(count, len(episodes))).astype(int)
-    first = [
-        [latents.read_frames(episodes[i], name, 0, 1)[0] for name in ("mu", "logvar")]
-        for i in spread
-    ]
-    return torch.from_numpy(np.asarray(first))

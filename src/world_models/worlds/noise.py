@@ -31,6 +31,11 @@ class LaneNoise:
         self._keys[lanes] = _mix(starts + _INCREMENT)
         self.drawn[lanes] = 0
 
+    def seeds(self, lanes: Tensor) -> list[int]:
+        """Draws a seed a lane, in [0, 2^31), for an episode that comes after."""
+        seeds: list[int] = _shift(self.words(lanes, 1), 33).flatten().tolist()
+        return seeds
+
     def uniform(self, lanes: Tensor, size: int) -> Tensor:
         """Draws `size` numbers a lane, uniform in (0, 1): (lanes, size) float32."""
         return uniform(self.words(lanes, size))
