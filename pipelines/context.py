@@ -23,7 +23,7 @@ from world_models.collecting.config import CollectConfig
 from world_models.controller.config import ControllerConfig
 from world_models.data.store import EpisodeStore
 from world_models.evaluation.config import EvaluateConfig, FidelityConfig
-from world_models.layout import RoundFiles, SweepFiles, explain
+from world_models.layout import ExportFiles, RoundFiles, SweepFiles, explain
 from world_models.params import NOTHING, PARAMS, SECTIONS, Params, round_names
 from world_models.rnn.config import RNNConfig
 from world_models.runtime.errors import ConfigError, StoreError, WorldModelsError
@@ -34,6 +34,7 @@ from world_models.runtime.precision import prefers_bfloat16
 from world_models.tasks import get_task
 from world_models.tasks.base import Task
 from world_models.tracking.client import default_uri
+from world_models.tracking.history import OUTPUTS, digest
 from world_models.tracking.run import StageRun, stage_run
 from world_models.vae.config import EncodeConfig, VAEConfig
 from world_models.worlds.config import DreamConfig
@@ -102,6 +103,15 @@ class Context:
         """
         files = SweepFiles(self.params.round, sweep)
         return replace(self, params=self.params.changed(changes), files=files)
+
+    def for_export(self) -> "Context":
+        """Returns this stage with the files of the agent that it exports."""
+        return replace(self, files=ExportFiles(self.params.round))
+
+    @property
+    def revision(self) -> str:
+        """The commit that the stage runs at; empty where there is no repository."""
+        return _revision()
 
     def open_latents(self, size: int) -> EpisodeStore:
         """Opens the data set through V; raises StoreError where its z has another size than V's."""
@@ -212,13 +222,23 @@ def _run(
     ):
         context = Context(name, task, params, RoundFiles(round_), run, state, variant)
         run.log_params({"seed": params.seed})
+        run.describe(description(work, params))
+        run.log_lineage({"inputs": origin.inputs})
         context.log_sections(*sections)
         for path, md5 in origin.inputs.items():
             if path.startswith("data/") and path != f"data/{NOTHING}":
                 run.log_dataset(path, md5)
         work(context)
         if dvc_stage:
-            run.set_tags({f"output.{path}": md5 for path, md5 in outputs(dvc_stage).items()})
+            written = outputs(dvc_stage)
+            run.log_lineage({"inputs": origin.inputs, "outputs": written})
+            run.set_tags({OUTPUTS: digest(written)})
+
+
+def description(work: Callable[[Context], None], params: Params) -> str:
+    """Returns what a stage's run is, in Markdown: what its module says of it, and its round."""
+    does = (sys.modules[work.__module__].__doc__ or "").strip()
+    return f"{does}\n\nRound `{params.round}` at scale `{params.scale}`, seed {params.seed}."
 
 
 def _die_with_dvc(stage: str) -> None:
@@ -241,9 +261,8 @@ def _tags(origin: Lineage) -> dict[str, str]:
         "dvc.stage_key": origin.key,
         "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
     }
-    inputs = {f"input.{path}": md5 for path, md5 in origin.inputs.items()}
     auto = {"precision.auto": "bfloat16" if prefers_bfloat16() else "float32"}
-    return {key: value for key, value in of_dvc.items() if value} | inputs | auto
+    return {key: value for key, value in of_dvc.items() if value} | auto
 
 
 def _revision() -> str:

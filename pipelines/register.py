@@ -2,10 +2,17 @@
 
 import json
 from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
 
+import world_models
 from pipelines.context import Context, main
 from pipelines.dvc.lineage import committed
 from world_models.params import SECTIONS
+from world_models.reporting.tables import WORLDS, interval, read_summary, table
+from world_models.runtime.checkpoint import read_sizes
+from world_models.tasks.base import FRAME_SIZE
+from world_models.tracking.registry import AgentModel, Array
 from world_models.tracking.run import flatten
 
 STAGES = ("collect", "vae", "encode", "rnn", "fidelity", "controller", "evaluate")
@@ -25,11 +32,11 @@ def run(context: Context) -> None:
     files = context.files
     origins = {name: committed(f"{name}@{context.params.round}") for name in STAGES}
     metrics = headline(context)
-    context.tracking.log_metrics(metrics)
-    context.tracking.log_origins({name: origin.key for name, origin in origins.items()})
+    for name in ("scores.json", "returns.csv"):
+        context.tracking.log_artifact(files.report(name))
     context.tracking.register(
-        context.task.name,
-        [*files.agent, *(files.report(name) for name in ("scores.json", "returns.csv"))],
+        agent_model(context),
+        metrics,
         {
             "scale": context.params.scale,
             "round": context.params.round,
@@ -37,7 +44,36 @@ def run(context: Context) -> None:
             "returns": origins["evaluate"].outputs[str(files.report("returns.csv"))],
         },
     )
+    keys = {name: origin.key for name, origin in origins.items()}
+    context.tracking.describe(summary(context), keys)
     context.write_metrics("register.json", {name: one._asdict() for name, one in origins.items()})
+
+
+def agent_model(context: Context) -> AgentModel:
+    """Returns the agent as MLflow is to have it."""
+    files, task = context.files.agent, context.task
+    memory = Array((int(read_sizes(files.rnn)["hidden_size"]),))
+    state = {"hidden": memory, "cell": memory}
+    return AgentModel(
+        task.name,
+        files,
+        Path(world_models.__file__).with_name("served.py"),
+        {"frame": Array((FRAME_SIZE, FRAME_SIZE, 3), "uint8")} | state,
+        {"action": Array((task.action_size,))} | state,
+        {"seed": -1, "step": 0},
+        f"world-models=={version('world-models')}",
+    )
+
+
+def summary(context: Context) -> str:
+    """Returns what the round came to, in Markdown."""
+    scores = read_summary(context.files.report("scores.json"))
+    rows = [[words, interval(scores[world])] for world, words in WORLDS.items()]
+    return (
+        f"An agent for {context.task.name}: round `{context.params.round}` at scale "
+        f"`{context.params.scale}`, seed {context.params.seed}.\n\n"
+        + table(["on held-out seeds", "mean return ± deviation [95% interval of the mean]"], rows)
+    )
 
 
 def headline(context: Context) -> dict[str, float]:

@@ -18,7 +18,7 @@ from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.layout import explain
 from world_models.rnn.checkpoint import SeveralSizes, load_rnn, load_rnns, save_rnn, save_rnns
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
-from world_models.runtime.checkpoint import write_checkpoint
+from world_models.runtime.checkpoint import halve, read_parameter_count, write_checkpoint
 from world_models.runtime.errors import CheckpointError
 from world_models.vae.checkpoint import load_vae, save_vae
 from world_models.vae.model import VAE, VAESizes
@@ -113,6 +113,23 @@ def test_the_latents_that_dreams_begin_from_come_back_as_they_were(folder):
     torch.testing.assert_close(load_starts(path, latent_size=4), starts, rtol=0, atol=0)
     save_starts(path, starts.half())
     torch.testing.assert_close(load_starts(path, 4), starts.half().float(), rtol=0, atol=0)
+
+
+def test_a_halved_file_is_read_as_any_other(folder, rnn):
+    whole, half = (folder / name / "controller.safetensors" for name in ("whole", "half"))
+    save_controllers(whole, controllers())
+    halve(whole, half)
+    assert half.stat().st_size < whole.stat().st_size
+    found, full = load_controllers(half, rnn), load_controllers(whole, rnn)
+    assert found.sizes == full.sizes
+    assert found.parameters.dtype == torch.float32
+    torch.testing.assert_close(found.parameters, full.parameters, rtol=1e-3, atol=1e-3)
+    assert (found.parameters != full.parameters).any()
+    assert read_parameter_count(half) == full.parameters.numel()
+    save_rnn(whole.with_name("rnn.safetensors"), rnn)
+    halve(whole.with_name("rnn.safetensors"), half.with_name("rnn.safetensors"))
+    loaded = load_rnn(half.with_name("rnn.safetensors"), 4, 2)
+    assert {weight.dtype for weight in loaded.state_dict().values()} == {torch.float32}
 
 
 def test_latents_that_no_dream_can_begin_from_are_named(folder, rnn):

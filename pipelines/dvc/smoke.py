@@ -88,7 +88,7 @@ def _choose_pendulum(path: Path) -> None:
     params["scale"] = "smoke"
     params["rounds"] = {"pendulum": ROUND}
     params["sweep_temperature"]["tasks"] = params["sweep_inputs"]["tasks"] = []
-    params["compare_rounds"]["rounds"] = []
+    params["compare_rounds"]["rounds"] = params["export"]["rounds"] = []
     path.write_text(yaml.safe_dump(params, sort_keys=False))
 
 

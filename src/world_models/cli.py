@@ -51,6 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     video.add_argument("--steps", type=_count, default=600, help="at most (600)")
     video.add_argument("--seed", type=int, help="the game's (default: the first for validation)")
     video.set_defaults(command=_video)
+    release = commands.add_parser(
+        "release",
+        help="put an exported agent into the package",
+        description="Copies exports/ROUND to the package, where --pretrained finds it.",
+    )
+    release.add_argument("round", help="the round that was exported, e.g. takecover")
+    release.set_defaults(command=_release)
     params = commands.add_parser("params", help="print the parameters in force")
     params.add_argument("round", nargs="?", help="a task, or a round in params.yaml")
     params.add_argument("--scale", help="smoke, small, full or paper (default: params.yaml's)")
@@ -183,6 +190,14 @@ def _video(options: argparse.Namespace) -> None:
         pictures = progress.each(film(agent, seed, options.steps))
         (save_gif if options.gif else save_video)(out, pictures)
     print(out)
+
+
+def _release(options: argparse.Namespace) -> None:
+    """Copies an exported agent, and prints where it is now."""
+    from world_models.layout import ExportFiles
+    from world_models.pretrained import release
+
+    print(release(ExportFiles(options.round)))
 
 
 def _source(options: argparse.Namespace) -> "str | Path":

@@ -90,6 +90,25 @@ class SweepFiles(RoundFiles):
         return Path("reports", self.name, self.sweep, name)
 
 
+@dataclass(frozen=True)
+class ExportFiles(RoundFiles):
+    """An exported agent, all of it in one folder."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder."""
+        return Path("exports", self.name)
+
+    @property
+    def agent(self) -> AgentFiles:
+        """V, M and C, and where its dreams begin."""
+        return AgentFiles.of(self.folder)
+
+    def report(self, name: str) -> Path:
+        """Returns one of the other files."""
+        return self.folder / name
+
+
 def maker(path: Path) -> str | None:
     """Returns the stage that makes a file or folder, `vae@carracing`, or None for others."""
     for pattern, stage in MADE_BY.items():

@@ -94,11 +94,19 @@ class CompareRoundsConfig(Config):
     """Rounds that are compared; an empty list makes no comparison."""
 
 
+class ExportConfig(Config):
+    """Agents as they are given to others: in half precision, scored anew, with a card."""
+
+    rounds: list[str]
+    """Rounds whose agents are exported; an empty list exports none."""
+
+
 GENERAL: dict[str, type[Config]] = {
     "machine": MachineConfig,
     "sweep_temperature": SweepTemperatureConfig,
     "sweep_inputs": SweepInputsConfig,
     "compare_rounds": CompareRoundsConfig,
+    "export": ExportConfig,
 }
 """Sections that are the same at every scale."""
 

@@ -70,10 +70,10 @@ def test_a_run_that_mlflow_does_not_know_is_not_kept(project):
     """Other outputs than any run has made: as if the store had been begun anew since."""
     with closing(sqlite3.connect(project / "mlflow.db")) as store:
         with store:
-            store.execute("update tags set value = value || '?' where key like 'output.%'")
+            store.execute("update tags set value = value || '?' where key = 'dvc.outputs'")
         said = run(project, *KEEP, "pendulum", expected=1).stderr
         with store:
-            store.execute("update tags set value = rtrim(value, '?') where key like 'output.%'")
+            store.execute("update tags set value = rtrim(value, '?') where key = 'dvc.outputs'")
     again = "`dvc repro --force --single-item collect@pendulum` makes one"
     assert said == (f"keep: collect@pendulum: MLflow has no run that made its results; {again}\n")
 

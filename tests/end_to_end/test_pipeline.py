@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import mlflow
 import pytest
 from imageio_ffmpeg import count_frames_and_secs
 from mlflow import MlflowClient
@@ -150,20 +151,41 @@ def test_every_stage_has_a_finished_run_with_parameters_metrics_and_its_origin(p
 
 
 def test_a_run_names_what_it_read_and_what_it_wrote(made, task):
-    tags = made.runs[f"rnn@{task}"].data.tags
+    logged = made.runs[f"rnn@{task}"]
+    lineage = mlflow.artifacts.load_dict(f"{logged.info.artifact_uri}/lineage.json")
+    inputs, written = lineage["inputs"], lineage["outputs"]
     vae, rnn = (f"models/{task}/{name}.safetensors" for name in ("vae", "rnn"))
-    assert tags[f"input.{vae}"] == hashlib.md5((made.path / vae).read_bytes()).hexdigest()
-    assert tags[f"input.data/{task}/latents"].endswith(".dir")
-    assert tags[f"output.{rnn}"] == hashlib.md5((made.path / rnn).read_bytes()).hexdigest()
-    (read,) = made.runs[f"rnn@{task}"].inputs.dataset_inputs
+    assert inputs[vae] == hashlib.md5((made.path / vae).read_bytes()).hexdigest()
+    assert inputs[f"data/{task}/latents"].endswith(".dir")
+    assert written[rnn] == hashlib.md5((made.path / rnn).read_bytes()).hexdigest()
+    (read,) = logged.inputs.dataset_inputs
     assert read.dataset.name == f"data/{task}/latents"
-    assert read.dataset.digest == tags[f"input.data/{task}/latents"]
+    assert read.dataset.digest == inputs[f"data/{task}/latents"]
+
+
+def test_a_run_explains_itself_in_few_words(made, task):
+    experiment = made.client.get_experiment_by_name("world-models")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    for name, logged in made.runs.items():
+        tags = logged.data.tags
+        own = {key for key in tags if not key.startswith("mlflow.")}
+        assert own == {
+            *("stage", "task", "round", "scale", "git_revision", "start", "precision.auto"),
+            *("dvc.stage", "dvc.stage_key", "dvc.outputs"),
+        }
+        stage = name.partition("@")[0]
+        assert tags["mlflow.note.content"].startswith(("An agent for ", f"Stage {stage}: "))
+        assert f"ound `{name.partition('@')[2]}` at scale `smoke`" in tags["mlflow.note.content"]
 
 
 def test_one_run_names_those_of_all_stages_and_carries_the_scores(made, task):
     register = made.runs[f"register@{task}"]
+    said = register.data.tags["mlflow.note.content"]
     for stage in STAGES[:-1]:
-        assert register.data.tags[f"run.{stage}"] == made.runs[f"{stage}@{task}"].info.run_id
+        logged = made.runs[f"{stage}@{task}"]
+        page = f"#/experiments/{logged.info.experiment_id}/runs/{logged.info.run_id}"
+        assert f"| {stage} | [{logged.info.run_id}]({page}) |" in said
+    assert f"[world-models-{task}, version 1](#/models/world-models-{task}/versions/1)" in said
     scored = made.runs[f"evaluate@{task}"].data.metrics
     assert register.data.metrics["real/mean"] == pytest.approx(scored["real/mean"], abs=0.01)
     assert {"vae/validation/loss", "rnn/validation/nll"} <= set(register.data.metrics)
@@ -171,6 +193,10 @@ def test_one_run_names_those_of_all_stages_and_carries_the_scores(made, task):
     (version,) = made.client.search_model_versions(f"name = 'world-models-{task}'")
     assert version.run_id == register.info.run_id
     assert float(version.tags["real_mean"]) == pytest.approx(register.data.metrics["real/mean"])
+    source = f"source_run_id = '{register.info.run_id}'"
+    (model,) = made.client.search_logged_models([register.info.experiment_id], source)
+    measured = {metric.key: metric.value for metric in model.metrics}
+    assert measured == register.data.metrics
 
 
 def test_runs_hold_their_checkpoints_pictures_videos_and_scores(made, task):

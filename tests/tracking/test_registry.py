@@ -1,11 +1,22 @@
 """Agents in the registry of a real SQLite store."""
 
+from pathlib import Path
+
 import pytest
 from mlflow import MlflowClient
 
+import world_models
+from tests.agents import write_agent
 from world_models.runtime.errors import TrackingError
 from world_models.tracking.client import default_uri, existing_store
-from world_models.tracking.registry import download_version, model_name, promote
+from world_models.tracking.registry import (
+    AgentModel,
+    Array,
+    download_version,
+    model_name,
+    promote,
+    register,
+)
 from world_models.tracking.run import stage_run
 
 NAME = model_name("carracing")
@@ -17,11 +28,26 @@ def root(tmp_path_factory):
     return tmp_path_factory.mktemp("store")
 
 
+def an_agent(folder, number):
+    """One that knows nothing, unlike those of other numbers."""
+    files = write_agent(folder)
+    files.starts.write_text(f"agent {number}")
+    memory = Array((8,))
+    return AgentModel(
+        "carracing",
+        files,
+        Path(world_models.__file__).with_name("served.py"),
+        {"frame": Array((64, 64, 3), "uint8"), "hidden": memory, "cell": memory},
+        {"action": Array((1,)), "hidden": memory, "cell": memory},
+        {"seed": -1, "step": 0},
+        "world-models",
+    )
+
+
 @pytest.fixture(scope="module")
 def registered(root):
-    """A client of the store, in which two agents of CarRacing are registered."""
+    """A client of the store, in which two agents are registered."""
     for number in (1, 2):
-        file = root / "vae.safetensors"
         with stage_run(
             uri=default_uri(root),
             artifact_root=root / "artifacts",
@@ -31,8 +57,8 @@ def registered(root):
             scale="smoke",
             revision="abc123",
         ) as run:
-            file.write_text(f"agent {number}")
-            run.register("carracing", [file], {"returns": f"md5-{number}"})
+            scores, tags = {"real/mean": float(number)}, {"returns": f"md5-{number}"}
+            run.register(an_agent(root / str(number), number), scores, tags)
     return existing_store(default_uri(root))
 
 
@@ -48,14 +74,41 @@ def test_the_champion_is_moved_to_the_version_with_these_scores(registered, tmp_
     for number in (2, 1):
         assert promote(registered, "carracing", "returns", f"md5-{number}") == str(number)
         folder = download_version(registered, NAME, "champion", tmp_path / str(number))
-        assert (folder / "vae.safetensors").read_text() == f"agent {number}"
+        assert (folder / "starts.safetensors").read_text() == f"agent {number}"
     assert promote(registered, "carracing", "returns", "md5-3") is None
     assert promote(registered, "takecover", "returns", "md5-1") is None
 
 
+def test_a_version_is_a_model_that_holds_no_pickle_and_has_the_scores(registered):
+    for number in (1, 2):
+        version = registered.get_model_version(NAME, str(number))
+        experiment = registered.get_run(version.run_id).info.experiment_id
+        source = f"source_run_id = '{version.run_id}'"
+        (model,) = registered.search_logged_models([experiment], source)
+        assert model.status == "READY"
+        assert {one.key: one.value for one in model.metrics} == {"real/mean": number}
+        files = [Path(file) for file in files_of(registered, model)]
+        assert {"MLmodel", "served.py", "controller.safetensors"} <= {file.name for file in files}
+        assert not [file for file in files if file.suffix == ".pkl"]
+        assert registered.get_run(version.run_id).data.metrics == {"real/mean": number}
+
+
+def files_of(client, model):
+    folder = Path(model.artifact_location.removeprefix("file://"))
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def test_what_is_registered_again_after_a_failure_makes_no_second_version(registered, root):
+    version = registered.get_model_version(NAME, "2")
+    again = register(registered, version.run_id, an_agent(root / "2", 2), {}, {})
+    assert again == "2"
+    experiment = registered.get_run(version.run_id).info.experiment_id
+    assert len(registered.search_logged_models([experiment])) == 2
+
+
 def test_a_version_is_taken_out_by_its_number(registered, tmp_path):
     folder = download_version(registered, NAME, "2", tmp_path)
-    assert (folder / "vae.safetensors").read_text() == "agent 2"
+    assert (folder / "starts.safetensors").read_text() == "agent 2"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def load_controllers(path: Path, rnn: MDNRNN) -> Controllers:
     shapes = {name: tensor.shape[1:] for name, tensor in tensors.items()}
     if shapes != {"parameters": (sizes.parameter_count,)}:
         raise CheckpointError(path, "does not fit the sizes in its own header")
-    return Controllers(sizes, tensors["parameters"])
+    return Controllers(sizes, tensors["parameters"].float())
 
 
 def read_controller_sizes(path: Path) -> ControllerSizes:

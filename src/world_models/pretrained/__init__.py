@@ -1,16 +1,21 @@
 """Where an agent is: in this package, in a folder, or in MLflow's registry."""
 
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from world_models.layout import AgentFiles
-from world_models.runtime.errors import WorldModelsError
+from world_models.controller.checkpoint import read_controller_sizes
+from world_models.layout import AgentFiles, ExportFiles
+from world_models.runtime.errors import CheckpointError, WorldModelsError
+from world_models.runtime.files import atomic_write
 
 PACKAGED = Path(__file__).parent
 """Holds a folder for each task that has an agent in this package."""
+CARD = "card.md"
+"""What an agent is, beside its files."""
 REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/@]+)")
 
 
@@ -48,3 +53,22 @@ def located(source: str | Path) -> Iterator[AgentFiles]:
         raise WorldModelsError(
             f"{source}: no agent: no folder, nor one that comes with the package ({known})"
         )
+
+
+def release(exported: ExportFiles) -> Path:
+    """Copies an exported agent to this package, in place of its task's present one.
+
+    Returns its folder there. Raises CheckpointError where a file of it is missing or damaged.
+    """
+    task = read_controller_sizes(exported.agent.controller).task
+    if task is None:
+        raise CheckpointError(exported.agent.controller, "doesn't say of which task it is")
+    files = [*exported.agent, exported.report(CARD)]
+    for file in files:
+        if not file.exists():
+            raise CheckpointError(file, "missing")
+    with atomic_write(PACKAGED / task) as aside:
+        aside.mkdir()
+        for file in files:
+            shutil.copyfile(file, aside / file.name)
+    return PACKAGED / task

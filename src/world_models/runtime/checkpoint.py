@@ -32,17 +32,47 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], sizes: Any) -> N
 
 def read_checkpoint(path: Path, kind: type[Sizes]) -> tuple[dict[str, Tensor], Sizes]:
     """Reads tensors and sizes; raises CheckpointError where the file is missing or damaged."""
+    tensors, model = _read(path)
+    try:
+        return tensors, kind(**model["sizes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(path, f"damaged ({error})") from error
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """A file's tensors, and what its header says of them."""
     try:
         with safe_open(path, framework="pt") as file:
-            model = json.loads(file.metadata()["model"])
+            model: dict[str, Any] = json.loads(file.metadata()["model"])
             if model["layout"] != LAYOUT:
                 raise CheckpointError(path, "made by another version")
-            sizes = kind(**model["sizes"])
-            return {name: file.get_tensor(name) for name in file.keys()}, sizes  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in file.keys()}, model  # noqa: SIM118
     except FileNotFoundError:
         raise CheckpointError(path, "missing") from None
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(path, f"damaged ({error})") from error
+
+
+def halve(path: Path, to: Path) -> None:
+    """Copies a checkpoint with its numbers in half precision.
+
+    Raises CheckpointError where it is missing or damaged.
+    """
+    tensors, model = _read(path)
+    halves = {name: tensor.half() for name, tensor in tensors.items()}
+    with atomic_write(to) as aside:
+        aside.write_bytes(save(halves, metadata={"model": json.dumps(model)}))
+
+
+def read_sizes(path: Path) -> dict[str, Any]:
+    """Reads the sizes in a checkpoint's header; raises CheckpointError as `halve` does."""
+    sizes: dict[str, Any] = _read(path)[1]["sizes"]
+    return sizes
+
+
+def read_parameter_count(path: Path) -> int:
+    """Returns how many numbers a checkpoint holds; raises CheckpointError as `halve` does."""
+    return sum(tensor.numel() for tensor in _read(path)[0].values())
 
 
 def fill(path: Path, network: Network, tensors: dict[str, Tensor]) -> Network:

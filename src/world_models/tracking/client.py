@@ -2,6 +2,7 @@
 
 import logging
 import os
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment
 
 SQLITE = "sqlite:///"
+
+KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
+"""The tag by which MLflow's pages choose between those for training models and those for GenAI."""
+
+HINTS = ("Any type hint is inferred", "Add type hints to the `predict` method")
+"""What MLflow warns of, about its own classes and about models that have a signature."""
 
 # MLflow's own defaults wait up to 498 s for a server that is gone.
 _PATIENCE = {
@@ -41,6 +48,8 @@ def open_store(uri: str) -> "MlflowClient":
         os.environ.setdefault(key, value)
     from mlflow import MlflowClient
 
+    for said in HINTS:
+        warnings.filterwarnings("ignore", f".*{said}")
     for name in ("alembic", "mlflow.store.db.utils"):  # a page of lines on the first use
         logging.getLogger(name).setLevel(logging.WARNING)
     with _alone(uri):
@@ -64,10 +73,12 @@ def experiment_id(client: "MlflowClient", artifact_root: Path, name: str) -> str
     with _alone(uri):
         found: Experiment | None = client.get_experiment_by_name(name)
         if found is not None:
+            if KIND not in found.tags:  # of an earlier version
+                client.set_experiment_tag(found.experiment_id, KIND, TRAINING)
             return str(found.experiment_id)
         location = (artifact_root.resolve() / name).as_uri() if uri.startswith(SQLITE) else None
         try:
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, location, {KIND: TRAINING}))
         except Exception:
             found = client.get_experiment_by_name(name)  # a stage beside this one was faster
             if found is None:

@@ -1,11 +1,21 @@
 """What the store remembers of stages that have run."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from world_models.runtime.errors import TrackingError
 from world_models.tracking.client import existing_store
 from world_models.tracking.run import finished_run
+
+OUTPUTS = "dvc.outputs"
+"""The tag of what a run has written."""
+
+
+def digest(outputs: Mapping[str, str]) -> str:
+    """Returns one md5 for those of several files and folders, by path."""
+    return hashlib.md5(json.dumps(outputs, sort_keys=True).encode()).hexdigest()
 
 
 class PastRun(NamedTuple):
@@ -31,8 +41,7 @@ def past_run(uri: str, experiment: str, outputs: Mapping[str, str]) -> PastRun |
         group = client.get_experiment_by_name(experiment)
         if group is None:
             return None
-        made = {f"output.{path}": md5 for path, md5 in outputs.items()}
-        run = finished_run(client, group.experiment_id, made)
+        run = finished_run(client, group.experiment_id, {OUTPUTS: digest(outputs)})
     except MlflowException as error:
         raise TrackingError(f"{uri}: {error.message}") from None
     if run is None:

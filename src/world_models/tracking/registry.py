@@ -1,18 +1,27 @@
 """Agents as model versions: V, M and C with their scores, one of them the champion."""
 
-from collections.abc import Iterable, Mapping
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from world_models.runtime.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
 
 CHAMPION = "champion"
 """The alias of the version whose scores are the baseline."""
 FOLDER = "agent"
-"""The folder of a version's files, in its run's artifacts."""
+"""What a run's model is called, and the folder of the agent's files in it."""
+MODEL = "model"
 
 
 def model_name(task: str) -> str:
@@ -20,20 +29,100 @@ def model_name(task: str) -> str:
     return f"world-models-{task}"
 
 
-def register(
-    client: "MlflowClient", run: str, task: str, files: Iterable[Path], tags: Mapping[str, str]
-) -> None:
-    """Copies an agent's files to its run, and makes that the next version of the task's model.
+class Array(NamedTuple):
+    """An array that goes into a model or comes out of it, without its first axis."""
 
-    May be called again after a failure: a run has one version.
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class AgentModel:
+    """An agent as a model of MLflow's."""
+
+    task: str
+    files: Sequence[Path]
+    """The agent's own."""
+    code: Path
+    """The script that loads it: one that calls `mlflow.models.set_model`."""
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+    params: Mapping[str, int]
+    """Defaults of what a call may be given beside arrays."""
+    requirement: str
+    """What has to be installed where the model is loaded, as pip is told it."""
+
+
+def register(
+    client: "MlflowClient",
+    run: str,
+    agent: AgentModel,
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+) -> str:
+    """Logs an agent as a model of its run, and makes that the next version of its task's model.
+
+    `metrics` are logged as the model's, and so as the run's too. Returns the version. May be called
+    again after a failure: a run has one model and one version.
     """
-    name = model_name(task)
-    for file in files:
-        client.log_artifact(run, str(file), FOLDER)
+    from mlflow.entities import Metric
+
+    model = _logged(client, run, agent)
+    now = int(time.time() * 1000)
+    values = [Metric(key, value, now, 0, model.model_id) for key, value in metrics.items()]
+    client.log_batch(run, metrics=values)
+    name = model_name(agent.task)
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
-    if not client.search_model_versions(f"name = '{name}' and run_id = '{run}'"):
-        client.create_model_version(name, f"runs:/{run}/{FOLDER}", run, tags=dict(tags))
+    found = client.search_model_versions(f"name = '{name}' and run_id = '{run}'")
+    if found:
+        return str(found[0].version)
+    # Not `models:/ID`, which MLflow looks up in whatever store it holds for the present one.
+    version = client.create_model_version(name, model.artifact_location, run, dict(tags))
+    # By this tag its pages know which version a model is.
+    known = json.dumps([{"name": name, "version": str(version.version)}])
+    client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": known})
+    return str(version.version)
+
+
+def _logged(client: "MlflowClient", run: str, agent: AgentModel) -> "LoggedModel":
+    """The run's model, whole."""
+    experiment = client.get_run(run).info.experiment_id
+    found = client.search_logged_models([experiment], f"source_run_id = '{run}'", max_results=1)
+    model = found[0] if found else client.create_logged_model(experiment, FOLDER, run)
+    if str(model.status) != "READY":
+        with tempfile.TemporaryDirectory(prefix="world-models-") as folder:
+            _save(Path(folder), agent, run, model.model_id)
+            client.log_model_artifacts(model.model_id, str(Path(folder, MODEL)))
+        client.finalize_logged_model(model.model_id, "READY")
+    return model
+
+
+def _save(folder: Path, agent: AgentModel, run: str, model: str) -> None:
+    """Writes a model to a folder inside this one."""
+    import mlflow.pyfunc
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+
+    def schema(arrays: Mapping[str, Array]) -> Schema:
+        return Schema(
+            [TensorSpec(np.dtype(one.dtype), (-1, *one.shape), n) for n, one in arrays.items()]
+        )
+
+    params = [ParamSpec(name, DataType.long, value) for name, value in agent.params.items()]
+    signature = ModelSignature(schema(agent.inputs), schema(agent.outputs), ParamSchema(params))
+    (folder / FOLDER).mkdir()
+    for file in agent.files:
+        shutil.copyfile(file, folder / FOLDER / file.name)
+    mlflow.pyfunc.save_model(
+        folder / MODEL,
+        python_model=str(agent.code),
+        artifacts={FOLDER: str(folder / FOLDER)},
+        signature=signature,
+        input_example={n: np.zeros((1, *one.shape), one.dtype) for n, one in agent.inputs.items()},
+        pip_requirements=[agent.requirement],
+        mlflow_model=Model(run_id=run, model_id=model),
+    )
 
 
 def promote(client: "MlflowClient", task: str, tag: str, value: str) -> str | None:
@@ -67,8 +156,7 @@ def download_version(client: "MlflowClient", name: str, version: str, folder: st
             found = client.get_model_version_by_alias(name, version)
         return Path(
             download_artifacts(
-                run_id=found.run_id,
-                artifact_path=FOLDER,
+                artifact_uri=f"{found.source}/artifacts/{FOLDER}",
                 dst_path=str(folder),
                 tracking_uri=client.tracking_uri,
             )

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,8 @@ class StageRun:
     run_id: str = ""
     """Empty until the store has answered."""
     client: "MlflowClient | None" = None
+    _version: tuple[str, str] | None = None
+    """Name and number of the model's version that it has registered."""
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Logs parameters; nested ones get dotted names, `vae.batch_size`."""
@@ -61,20 +63,36 @@ class StageRun:
         """Logs a data set that the run reads: a path in the project, with what DVC hashed it to."""
         self._send("data sets", partial(_log_dataset, path, md5))
 
-    def log_origins(self, keys: Mapping[str, str]) -> None:
-        """Names, in tags and as links, the run that first finished each of these stages.
+    def log_lineage(self, lineage: Mapping[str, Mapping[str, str]]) -> None:
+        """Keeps, as the artifact lineage.json, the md5 of what the run has read and written."""
+        self._send("lineage", partial(_log_json, "lineage.json", dict(lineage)))
 
-        Of each stage it takes DVC's key, by name.
+    def describe(self, text: str, stages: Mapping[str, str] | None = None) -> None:
+        """Sets the run's description, in Markdown.
+
+        `stages` are DVC's keys by name: links to the runs that first finished each of them are
+        added, and to the agent, if the run has registered one.
         """
-        self._send("the stages' runs", partial(_log_origins, dict(keys)))
 
-    def register(self, task: str, files: Sequence[Path], tags: Mapping[str, str]) -> None:
-        """Makes these files, an agent's, the next version of the task's model."""
-        paths = [path.resolve() for path in files]
-        self._send(
-            "the model version",
-            lambda client, run: registry.register(client, run, task, paths, tags),
-        )
+        def describe(client: "MlflowClient", run: str) -> None:
+            parts = [text, _agent_link(*self._version) if self._version else ""]
+            parts += [_stage_links(client, run, stages)] if stages else []
+            note = "\n\n".join(part for part in parts if part)
+            client.set_tag(run, "mlflow.note.content", note)
+
+        self._send("the description", describe)
+
+    def register(
+        self, agent: registry.AgentModel, metrics: Mapping[str, float], tags: Mapping[str, str]
+    ) -> None:
+        """Logs an agent as the run's model, with its metrics, and makes it the next version of the
+        task's."""
+
+        def register(client: "MlflowClient", run: str) -> None:
+            version = registry.register(client, run, agent, metrics, tags)
+            self._version = registry.model_name(agent.task), version
+
+        self._send("the model version", register)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Sets tags; one that is there is replaced."""
@@ -228,16 +246,25 @@ def _log_dataset(path: str, md5: str, client: "MlflowClient", run: str) -> None:
     client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "input")])])
 
 
-def _log_origins(keys: Mapping[str, str], client: "MlflowClient", run: str) -> None:
+def _log_json(name: str, contents: Mapping[str, object], client: "MlflowClient", run: str) -> None:
+    client.log_dict(run, dict(contents), name)
+
+
+def _agent_link(name: str, version: str) -> str:
+    return f"Agent: [{name}, version {version}](#/models/{name}/versions/{version})"
+
+
+def _stage_links(client: "MlflowClient", run: str, keys: Mapping[str, str]) -> str:
     experiment = client.get_run(run).info.experiment_id
-    rows, tags = ["| stage | run |", "|---|---|"], dict[str, str]()
+    rows = ["| stage | run | key |", "|---|---|---|"]
     for stage, key in keys.items():
         found = finished_run(client, experiment, {"dvc.stage_key": key})
-        made_by = str(found.info.run_id) if found else "not in this store"
-        link = f"[{made_by}](#/experiments/{experiment}/runs/{made_by})" if found else made_by
-        rows.append(f"| {stage} | {link} |")
-        tags |= {f"run.{stage}": made_by, f"key.{stage}": key}
-    _set_tags(tags | {"mlflow.note.content": "\n".join(rows)}, client, run)
+        made_by = "not in this store"
+        if found is not None:
+            number = found.info.run_id
+            made_by = f"[{number}](#/experiments/{experiment}/runs/{number})"
+        rows.append(f"| {stage} | {made_by} | {key} |")
+    return "\n".join(rows)
 
 
 def finished_run(client: "MlflowClient", experiment: str, tags: Mapping[str, str]) -> "Run | None":

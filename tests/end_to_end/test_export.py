@@ -1,0 +1,90 @@
+"""An agent as it is given to others: exported, released into the package, and played from there."""
+
+import json
+import re
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.projects import change_parameters, commit, dvc, run
+from world_models.agent import Agent
+from world_models.evaluation.statistics import summary
+
+COMMAND = (sys.executable, "-c", "from world_models.cli import main; main()")
+PARTS = ("vae", "rnn", "controller", "starts")
+
+
+@pytest.fixture(scope="module")
+def project(copy):
+    """One whose agent is exported."""
+    project = copy()
+    change_parameters(project, "export", {"rounds": ["pendulum"]})
+    commit(project, "Export")
+    dvc(project, "repro", "export")
+    return project
+
+
+@pytest.fixture(scope="module")
+def exported(project):
+    return project / "exports" / "pendulum"
+
+
+def test_its_files_hold_half_of_each_number(project, exported):
+    whole = project / "models" / "pendulum"
+    for part in PARTS:
+        halves, full = (load_file(at / f"{part}.safetensors") for at in (exported, whole))
+        assert halves.keys() == full.keys()
+        for name, half in halves.items():
+            assert half.dtype == torch.float16
+            torch.testing.assert_close(half, full[name].half(), rtol=0, atol=0)
+
+
+def test_it_is_whole_and_says_which_game_it_plays(exported):
+    agent = Agent.from_pretrained(exported)
+    assert agent.task.name == "pendulum"
+    assert agent.starts.dtype == agent.controller.parameters.dtype == torch.float32
+
+
+def test_its_card_has_the_scores_of_these_very_files(project, exported):
+    card, scores = (exported / name for name in ("card.md", "scores.json"))
+    text, measured = card.read_text(), json.loads(scores.read_text())
+    for name, world in (("the game", "real"), ("the dream", "dream")):
+        row = next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
+        low, high = measured[world]["ci95"]
+        mean, std = measured[world]["mean"], measured[world]["std"]
+        assert row == f"| {name} | {mean:.0f} ± {std:.0f} [{low:.0f}, {high:.0f}] | 10 |"
+    command = ("evaluate", "pendulum", "--models", exported, "--episodes", "10", "--workers", "1")
+    again = json.loads(run(project, *COMMAND, *map(str, command)).stdout)
+    assert again["mean"] == pytest.approx(measured["real"]["mean"], abs=0.02)
+
+
+def test_its_card_says_what_it_was_made_of(project, exported):
+    text = (exported / "card.md").read_text()
+    revision = run(project, "git", "rev-parse", "HEAD").stdout.strip()
+    assert f"| revision | {revision} |" in text
+    assert re.search(r"\| data \| [\d,]+ steps of \d+ episodes: \d+ by held \|", text)
+    assert "    batches:" not in text  # one level: a section and its values
+    assert re.search(r"^vae:\n(  .*\n)*  batches: \d+$", text, re.MULTILINE)
+    assert text.startswith("---\nlicense: mit\n")
+
+
+def test_released_it_comes_with_the_package(project, exported):
+    refused = run(project, *COMMAND, "evaluate", "pendulum", "--pretrained", expected=1).stderr
+    assert "pendulum: no agent" in refused
+    package = project / "src" / "world_models" / "pretrained" / "pendulum"
+    assert run(project, *COMMAND, "release", "pendulum").stdout.strip() == str(package)
+    assert sorted(file.name for file in package.iterdir()) == sorted(
+        ["card.md", *(f"{part}.safetensors" for part in PARTS)]
+    )
+    command = ("evaluate", "pendulum", "--pretrained", "--episodes", "2", "--workers", "1")
+    found = json.loads(run(project, *COMMAND, *command).stdout)
+    returns = (exported / "returns.csv").read_text().splitlines()[1:3]
+    own = torch.tensor([float(row.split(",")[1]) for row in returns]).numpy()
+    assert found["mean"] == pytest.approx(summary(own)["mean"], abs=0.02)
+
+
+def test_what_is_not_exported_can_not_be_released(project):
+    said = run(project, *COMMAND, "release", "takecover", expected=1).stderr
+    assert said.startswith("world-models: exports/takecover/controller.safetensors: missing")

@@ -1,0 +1,100 @@
+"""An agent as an MLflow model, loaded in a fresh process: it plays as the agent itself does."""
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import world_models
+from tests.agents import write_agent
+from world_models.agent import Agent
+from world_models.tracking.client import default_uri, existing_store
+from world_models.tracking.registry import AgentModel, Array, register
+from world_models.tracking.run import stage_run
+from world_models.worlds.games import open_lanes
+
+STEPS = 40
+PLAY = """
+import json, sys
+import mlflow.pyfunc, numpy as np
+frames = np.load(sys.argv[2])
+model = mlflow.pyfunc.load_model(sys.argv[1])
+state = {"hidden": np.zeros((1, 8), np.float32), "cell": np.zeros((1, 8), np.float32)}
+actions = []
+for step, frame in enumerate(frames):
+    params = {"seed": 5, "step": step}
+    found = model.predict({"frame": frame[None], **state}, params=params)
+    actions.append(found["action"][0].tolist())
+    state = {name: found[name] for name in state}
+json.dump(actions, open(sys.argv[3], "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """The folder of a store in which an agent for Pendulum is registered, and that agent."""
+    folder = tmp_path_factory.mktemp("store")
+    files = write_agent(folder / "agent")
+    memory = Array((8,))
+    state = {"hidden": memory, "cell": memory}
+    code = Path(world_models.__file__).with_name("served.py")
+    inputs = {"frame": Array((64, 64, 3), "uint8")} | state
+    params = {"seed": -1, "step": 0}
+    model = AgentModel(
+        "pendulum", files, code, inputs, {"action": Array((1,))} | state, params, "world-models"
+    )
+    with stage_run(
+        uri=default_uri(folder),
+        artifact_root=folder / "artifacts",
+        experiment="world-models",
+        stage="register",
+        task="pendulum",
+        scale="smoke",
+        revision="abc123",
+    ) as run:
+        pass
+    register(existing_store(default_uri(folder)), run.run_id, model, {"real/mean": 1.0}, {})
+    return folder
+
+
+def test_an_episode_played_through_it_has_the_agents_actions(store, tmp_path):
+    """The frames are those of the agent's own episode; z is drawn, so the seed counts."""
+    agent = Agent.from_pretrained(store / "agent")
+    assert agent.controller.sizes.sampled
+    frames, actions = [], []
+    with closing(open_lanes(agent.task, 1, "gymnasium")) as lanes:
+        world = agent.real_world(lanes)
+        world.begin([5])
+        for _ in range(STEPS):
+            action = agent.controller.act(world.features())
+            frames.append(world.frames[0].copy())
+            actions.append(action[0].tolist())
+            world.advance(action)
+    np.save(tmp_path / "frames.npy", np.stack(frames))
+    played = tmp_path / "actions.json"
+    command = [sys.executable, "-c", PLAY, "models:/world-models-pendulum/1"]
+    allowed = {
+        "MLFLOW_TRACKING_URI": default_uri(store),
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    }
+    subprocess.run(
+        [*command, str(tmp_path / "frames.npy"), str(played)],
+        check=True,
+        env=os.environ | allowed,
+        cwd=tmp_path,
+    )
+    np.testing.assert_allclose(json.loads(played.read_text()), actions, atol=1e-5)
+    assert np.std(actions) > 0.01
+
+
+def test_it_is_an_agent_again_by_its_version(store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", default_uri(store))
+    agent = Agent.from_pretrained("models:/world-models-pendulum/1")
+    own = Agent.from_pretrained(store / "agent")
+    assert agent.task.name == "pendulum"
+    np.testing.assert_array_equal(agent.controller.parameters, own.controller.parameters)
