@@ -5,6 +5,7 @@ lane, `gymnasium.make_vec(..., num_envs=64)` one of many; `WorldModels/TakeCover
 game seen through V and M. Each task has both.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from world_models.tasks import task_names
 if TYPE_CHECKING:
     from world_models.agent import Agent
     from world_models.tasks.base import Task
+    from world_models.worlds.dream import DreamWorld
 
 TITLES = {"carracing": "CarRacing", "takecover": "TakeCover"}
 """Tasks whose names are not written as they sound."""
@@ -87,11 +89,18 @@ def make_dreams(
     agent = _agent(task, models)
     choices = _choices(agent.task, actions)
     world = agent.dream(num_envs, temperature, AutoresetMode(autoreset_mode), bool(render_mode))
-    if not choices:
-        return world
-    space = MultiDiscrete(np.full(num_envs, len(choices)))
-    chosen = partial(np.take, np.asarray(choices, np.float32), axis=0)
-    return TransformAction(world, chosen, space, Discrete(len(choices)))
+    return ChosenActions(world, choices) if choices else world
+
+
+class ChosenActions(TransformAction):
+    """A dream of many lanes whose actions are chosen by number."""
+
+    def __init__(self, world: "DreamWorld", choices: Sequence[Sequence[float]]) -> None:
+        """`choices` are the actions in [-1, 1] that the numbers stand for."""
+        space = MultiDiscrete(np.full(world.num_envs, len(choices)))
+        chosen = partial(np.take, np.asarray(choices, np.float32), axis=0)
+        super().__init__(world, chosen, space, Discrete(len(choices)))
+        self.autoreset_mode = world.autoreset_mode  # TorchRL asks for it
 
 
 def make_latent(
