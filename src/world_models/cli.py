@@ -58,6 +58,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     release.add_argument("round", help="the round that was exported, e.g. takecover")
     release.set_defaults(command=_release)
+    site = commands.add_parser(
+        "site",
+        help="build the playground's page",
+        description="Writes the page as files that any web server can serve.",
+    )
+    site.add_argument("out", type=Path, help="folder to write; what is there is replaced")
+    _add_agents(site)
+    site.set_defaults(command=_site)
+    play = commands.add_parser("play", help="open the playground in the browser")
+    _add_agents(play)
+    play.add_argument("--page", type=Path, help="folder of the page (default: this package's)")
+    play.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
+    play.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
+    play.add_argument("--no-browser", action="store_true", help="only serve")
+    play.set_defaults(command=_play)
     params = commands.add_parser("params", help="print the parameters in force")
     params.add_argument("round", nargs="?", help="a task, or a round in params.yaml")
     params.add_argument("--scale", help="smoke, small, full or paper (default: params.yaml's)")
@@ -83,6 +98,11 @@ def _add_agent(command: argparse.ArgumentParser) -> None:
     agent.add_argument("--models", type=Path, help="folder of an agent (default: models/TASK)")
     agent.add_argument("--pretrained", action="store_true", help="the one in this package")
     agent.add_argument("--model", metavar="VERSION", help="MLflow's: a number, or champion")
+
+
+def _add_agents(command: argparse.ArgumentParser) -> None:
+    words = "folder of folders of agents, beside those of the package (models)"
+    command.add_argument("--models", type=Path, default=Path("models"), help=words)
 
 
 def _count(text: str) -> int:
@@ -198,6 +218,31 @@ def _release(options: argparse.Namespace) -> None:
     from world_models.pretrained import release
 
     print(release(ExportFiles(options.round)))
+
+
+def _site(options: argparse.Namespace) -> None:
+    """Writes the page, and prints where it is."""
+    from world_models.play.site import build
+    from world_models.pretrained import agent_folders
+
+    build(options.out, agent_folders(options.models))
+    print(options.out)
+
+
+def _play(options: argparse.Namespace) -> None:
+    """Serves the page, with the agents of the package, of a folder and of the registry."""
+    import webbrowser
+
+    from world_models.play.server import serve
+    from world_models.play.site import built_page
+    from world_models.pretrained import all_sources
+
+    page, sources = built_page(options.page), all_sources(options.models)
+    address = f"http://{options.host}:{options.port}/"
+    print(f"{address} (Ctrl-C ends it)")
+    if not options.no_browser:
+        webbrowser.open(address)
+    serve(page, sources, options.host, options.port)
 
 
 def _source(options: argparse.Namespace) -> "str | Path":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from world_models.controller.checkpoint import read_controller_sizes
 from world_models.layout import AgentFiles, ExportFiles
-from world_models.runtime.errors import CheckpointError, WorldModelsError
+from world_models.runtime.errors import CheckpointError, TrackingError, WorldModelsError
 from world_models.runtime.files import atomic_write
 
 PACKAGED = Path(__file__).parent
@@ -22,6 +22,32 @@ REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)[/@](?P<version>[^/@]+)")
 def pretrained_names() -> list[str]:
     """Returns the tasks that have an agent in this package, in alphabetical order."""
     return sorted(file.parent.name for file in PACKAGED.glob("*/controller.safetensors"))
+
+
+def agent_folders(models: Path) -> dict[str, AgentFiles]:
+    """Returns the agents in this package and in the folders of `models`, by the folders' names;
+    where both have one of a name, it is that of `models`."""
+    packaged = [PACKAGED / name for name in pretrained_names()]
+    found = [AgentFiles.of(folder) for folder in [*packaged, *sorted(models.glob("*"))]]
+    return {files.vae.parent.name: files for files in found if all(file.exists() for file in files)}
+
+
+def all_sources(models: Path) -> dict[str, str | Path]:
+    """Returns where every agent is that can be played here, by a name: those of `agent_folders`,
+    and the versions in MLflow's registry, if there is one."""
+    from world_models.tracking.client import existing_store, present_uri
+    from world_models.tracking.registry import versions
+
+    sources: dict[str, str | Path] = {
+        name: files.vae.parent for name, files in agent_folders(models).items()
+    }
+    try:
+        registered = versions(existing_store(present_uri()))
+    except TrackingError:
+        registered = []
+    return sources | {
+        f"{name}, version {number}": f"models:/{name}/{number}" for name, number in registered
+    }
 
 
 @contextmanager
