@@ -21,7 +21,8 @@ def pinned() -> dict[str, str]:
 def test_the_lock_satisfies_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lock = pinned()
-    for line in project["dependencies"] + project["optional-dependencies"]["dev"]:
+    extras = project["optional-dependencies"]
+    for line in project["dependencies"] + extras["dev"] + extras["hub"]:
         needed = Requirement(line)
         version = lock.get(canonicalize_name(needed.name))
         assert version is not None, f"requirements.lock lacks {needed.name}"

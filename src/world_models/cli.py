@@ -73,6 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     play.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
     play.add_argument("--no-browser", action="store_true", help="only serve")
     play.set_defaults(command=_play)
+    push = commands.add_parser(
+        "push",
+        help="give an agent to others, in Hugging Face's hub",
+        description="Uploads an agent's files and its card, and prints the address.",
+    )
+    _add_agent(push)
+    push.add_argument("repository", metavar="OWNER/NAME", help="made where there is none")
+    push.add_argument("--private", action="store_true", help="it has to be private")
+    push.set_defaults(command=_push)
     params = commands.add_parser("params", help="print the parameters in force")
     params.add_argument("round", nargs="?", help="a task, or a round in params.yaml")
     params.add_argument("--scale", help="smoke, small, full or paper (default: params.yaml's)")
@@ -243,6 +252,15 @@ def _play(options: argparse.Namespace) -> None:
     if not options.no_browser:
         webbrowser.open(address)
     serve(page, sources, options.host, options.port)
+
+
+def _push(options: argparse.Namespace) -> None:
+    """Uploads an agent, and prints where it is now."""
+    from world_models.pretrained import located, push
+
+    with located(_source(options)) as files:
+        _require_agent(options, files)
+        print(push(files, options.repository, options.private))
 
 
 def _source(options: argparse.Namespace) -> "str | Path":
