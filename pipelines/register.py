@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-import world_models
 from pipelines.context import Context, main
 from pipelines.dvc.lineage import committed
 from world_models.params import SECTIONS
@@ -15,6 +14,8 @@ from world_models.tasks.base import FRAME_SIZE
 from world_models.tracking.registry import AgentModel, Array
 from world_models.tracking.run import flatten
 
+SERVED = Path("src", "world_models", "served.py")
+"""The code that a registered agent is loaded with."""
 STAGES = ("collect", "vae", "encode", "rnn", "fidelity", "controller", "evaluate")
 REPORTS = {
     "collect": "collect.json",
@@ -57,7 +58,7 @@ def agent_model(context: Context) -> AgentModel:
     return AgentModel(
         task.name,
         files,
-        Path(world_models.__file__).with_name("served.py"),
+        SERVED.resolve(),
         {"frame": Array((FRAME_SIZE, FRAME_SIZE, 3), "uint8")} | state,
         {"action": Array((task.action_size,))} | state,
         {"seed": -1, "step": 0},
@@ -71,7 +72,7 @@ def summary(context: Context) -> str:
     rows = [[words, interval(scores[world])] for world, words in WORLDS.items()]
     return (
         f"An agent for {context.task.name}: round `{context.params.round}` at scale "
-        f"`{context.params.scale}`, seed {context.params.seed}.\n\n"
+        f"`{context.params.scale}`.\n\n"
         + table(["on held-out seeds", "mean return ± deviation [95% interval of the mean]"], rows)
     )
 

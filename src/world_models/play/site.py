@@ -57,6 +57,9 @@ def build(out: Path, agents: Mapping[str, AgentFiles], runtime: Path = RUNTIME) 
         for name, files in agents.items():
             write_agent(aside / "agents" / name, files)
         (aside / "agents" / "index.json").write_text(json.dumps(list(agents)))
+        # What a server would answer: that it has no games to play.
+        (aside / "api").mkdir()
+        (aside / "api" / "agents").write_text("[]")
 
 
 def write_agent(folder: Path, files: AgentFiles) -> None:

@@ -1,0 +1,247 @@
+"""The page in a real browser: every control, a phone, a page without WebGPU."""
+
+import json
+
+import pytest
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.play.pages import complaints, find, steps, visit, wait
+
+PICTURE = "return [...document.getElementById('picture').getContext('2d').getImageData(0, 0, 64, 64).data]"
+
+
+def set_slider(browser, name, value):
+    script = "const one = document.getElementById(arguments[0]); one.value = arguments[1];"
+    script += "one.dispatchEvent(new Event('input', { bubbles: true }))"
+    browser.execute_script(script, name, value)
+
+
+def fill(browser, name, text):
+    field = find(browser, name)
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(text, Keys.TAB)
+
+
+@pytest.fixture
+def paused(browser, address):
+    """The page with TakeCover's dream, at rest."""
+    visit(browser, address, "task=takecover&seed=3&tau=1")
+    find(browser, "play").click()
+    wait(browser, lambda: find(browser, "play").text == "Play")
+    return browser
+
+
+def test_it_dreams_at_once_and_says_what_runs_it(browser, address):
+    visit(browser, address)
+    wait(browser, lambda: steps(browser) > 5)
+    assert find(browser, "driver").text == "The agent drives"
+    assert find(browser, "backend").text == "WASM, one thread"
+    assert len(set(browser.execute_script(PICTURE))) > 2
+    assert complaints(browser) == []
+
+
+def test_it_can_be_stopped_taken_step_by_step_and_begun_anew(paused):
+    before = steps(paused)
+    find(paused, "step").click()
+    wait(paused, lambda: steps(paused) == before + 1)
+    find(paused, "reset").click()
+    wait(paused, lambda: steps(paused) == 0)
+    first = paused.execute_script(PICTURE)
+    find(paused, "reseed").click()
+    wait(paused, lambda: "seed=3&" not in f"{paused.current_url}&")
+    wait(paused, lambda: paused.execute_script(PICTURE) != first)
+    fill(paused, "seed", "3")
+    wait(paused, lambda: paused.execute_script(PICTURE) == first)
+    find(paused, "play").click()
+    wait(paused, lambda: steps(paused) > 3)
+
+
+def test_keys_take_the_wheel_and_show_it(paused):
+    find(paused, "reset").click()
+    paused.execute_script("document.activeElement.blur()")
+    ActionChains(paused).key_down(Keys.ARROW_LEFT).perform()
+    wait(paused, lambda: find(paused, "driver").text == "You drive")
+    find(paused, "step").click()
+    gauge = "#gauges output"
+    wait(paused, lambda: find(paused, gauge, By.CSS_SELECTOR).text == "-1.00")
+    ActionChains(paused).key_up(Keys.ARROW_LEFT).perform()
+    find(paused, "step").click()
+    wait(paused, lambda: find(paused, gauge, By.CSS_SELECTOR).text == "0.00")
+    assert "who=you" in paused.current_url
+    find(paused, "agent-drives").click()
+    assert find(paused, "driver").text == "The agent drives"
+
+
+def test_the_page_is_played_by_keys_alone(paused):
+    body = find(paused, "body", By.TAG_NAME)
+    before = steps(paused)
+    paused.execute_script("document.activeElement.blur()")
+    body.send_keys(".")
+    wait(paused, lambda: steps(paused) == before + 1)
+    body.send_keys(" ")
+    wait(paused, lambda: steps(paused) > before + 5)
+    body.send_keys(" ")
+    wait(paused, lambda: find(paused, "play").text == "Play")
+    body.send_keys("r")
+    wait(paused, lambda: steps(paused) == 0)
+    find(paused, "tab-dream").send_keys(Keys.ARROW_RIGHT)
+    wait(paused, lambda: find(paused, "cheating").is_displayed())
+
+
+def test_what_a_screen_reader_tells_is_there(browser, address):
+    visit(browser, address)
+    nameless = browser.execute_script("""
+      const named = (one) => one.textContent.trim() || one.getAttribute("aria-label")
+        || one.labels?.length || one.title;
+      const those = "button, input, select, canvas[role=img], [role=tabpanel]";
+      return [...document.querySelectorAll(those)].filter((one) => !named(one)).map((one) => one.outerHTML);
+    """)
+    assert nameless == []
+
+
+def test_every_number_of_z_has_a_slider_that_moves_the_picture(paused):
+    find(paused, "reset").click()
+    wait(paused, lambda: steps(paused) == 0)
+    rows = paused.find_elements(By.CSS_SELECTOR, "#z .slider")
+    assert len(rows) == 4
+    before = paused.execute_script(PICTURE)
+    set_slider(paused, "z-2", 4.5)
+    wait(paused, lambda: paused.execute_script(PICTURE) != before)
+    moved = paused.execute_script(PICTURE)
+    find(paused, "#z-2 ~ input[type=checkbox]", By.CSS_SELECTOR).click()
+    assert "z=2%3A4.5" in paused.current_url
+    find(paused, "step").click()
+    wait(paused, lambda: steps(paused) == 1)
+    shown = paused.execute_script("return document.getElementById('z-2').value")
+    assert float(shown) == pytest.approx(4.5)
+    link = paused.current_url
+    find(paused, "unpin").click()
+    assert "z=" not in paused.current_url
+    visit(paused, *link.split("#"))
+    find(paused, "play").click()
+    find(paused, "reset").click()
+    wait(paused, lambda: steps(paused) == 0)
+    wait(paused, lambda: paused.execute_script(PICTURE) == moved)
+
+
+def test_what_each_number_does_is_shown_on_demand(paused):
+    find(paused, "previews").click()
+    wait(paused, lambda: len(paused.find_elements(By.CSS_SELECTOR, ".previews canvas")) == 8)
+    find(paused, "previews").click()
+    wait(paused, lambda: not find(paused, ".previews", By.CSS_SELECTOR).is_displayed())
+
+
+def test_a_dream_begins_at_any_stored_frame(paused):
+    find(paused, "#starts-details summary", By.CSS_SELECTOR).click()
+    wait(paused, lambda: paused.find_elements(By.CSS_SELECTOR, "#starts button"))
+    (button, *_) = paused.find_elements(By.CSS_SELECTOR, "#starts button")
+    index = button.get_attribute("aria-label").split()[-1]
+    button.click()
+    wait(paused, lambda: f"start={index}" in paused.current_url)
+    assert find(paused, "start").get_attribute("value") == index
+    find(paused, "more-starts").click()
+
+
+def test_temperature_and_speed_are_moved_while_it_plays(browser, address):
+    visit(browser, address, "task=pendulum")
+    set_slider(browser, "temperature", 0)
+    wait(browser, lambda: find(browser, "temperature-value").text == "0.05")
+    set_slider(browser, "temperature", 1)
+    wait(browser, lambda: find(browser, "temperature-value").text == "3.00")
+    assert "tau=3" in browser.current_url
+    set_slider(browser, "speed", 60)
+    assert find(browser, "speed-value").text == "60"
+    before = steps(browser)
+    wait(browser, lambda: steps(browser) != before)
+
+
+def test_mixture_end_and_scores_are_drawn(browser, address):
+    visit(browser, address, "task=pendulum&seed=1")
+    set_slider(browser, "speed", 60)
+    drawn = "const c = document.getElementById(arguments[0]);"
+    drawn += "return c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(Boolean)"
+    wait(browser, lambda: browser.execute_script(drawn, "mixture"))
+    wait(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#history tr"))
+    cells = [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "#history td")][:4]
+    assert cells[0] == "agent"
+    assert cells[2] == "200"
+    assert browser.execute_script(drawn, "history-chart")
+    assert find(browser, "chance-value").text.endswith("%")
+
+
+def test_a_link_holds_the_dream(browser, address):
+    visit(browser, address, "task=carracing&tau=0.7&seed=11&start=2&who=you&z=1%3A2.25")
+    assert find(browser, "task").get_attribute("value") == "carracing"
+    assert find(browser, "temperature-value").text == "0.70"
+    assert find(browser, "start").get_attribute("value") == "2"
+    assert find(browser, "driver").text == "You drive"
+    labels = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#gauges .gauge > span")]
+    assert labels == ["steering", "gas", "brake"]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        "task=pong&seed=-1&tau=NaN&start=1e9&z=9999:3,x:1,1:y&tab=nothing&who=nobody",
+        "seed=99999999999999999999&tau=1e-9&start=0.5&z=::::",
+        "%E0%A4%A",
+    ],
+)
+def test_a_link_that_makes_no_sense_is_a_dream_all_the_same(browser, address, state):
+    visit(browser, address, state)
+    wait(browser, lambda: steps(browser) > 1)
+    assert find(browser, "message").text == ""
+
+
+def test_two_agents_cheat_side_by_side(browser, address):
+    visit(browser, address, "task=takecover&tab=cheating")
+    find(browser, "cheat-play").click()
+    figures = "#pair figcaption span:last-child"
+    wait(
+        browser,
+        lambda: all(
+            one.text.split() and int(one.text.split()[0]) > 3
+            for one in browser.find_elements(By.CSS_SELECTOR, figures)
+        ),
+    )
+    set_slider(browser, "cheat-temperature", 0)
+    assert find(browser, "cheat-temperature-value").text == "0.05"
+    find(browser, "cheat-play").click()
+    assert find(browser, "cheat-play").text == "Play"
+
+
+def test_without_a_server_no_game_is_offered(browser, address):
+    visit(browser, address)
+    assert not find(browser, "tab-game").is_displayed()
+
+
+def test_a_phone_has_all_of_it_in_its_width(open_browser, address):
+    phone = open_browser(390, 844)
+    phone.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
+    )
+    phone.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    phone.execute_cdp_cmd("Emulation.setEmitTouchEventsForMouse", {"enabled": True})
+    visit(phone, address, "task=takecover")
+    assert phone.execute_script("return document.documentElement.scrollWidth") <= 390
+    left, right = phone.find_elements(By.CSS_SELECTOR, "#pads button")
+    assert left.is_displayed()
+    assert right.is_displayed()
+    ActionChains(phone).click_and_hold(right).perform()
+    wait(phone, lambda: find(phone, "driver").text == "You drive")
+    wait(phone, lambda: find(phone, "#gauges output", By.CSS_SELECTOR).text == "1.00")
+    ActionChains(phone).release().perform()
+    wait(phone, lambda: find(phone, "#gauges output", By.CSS_SELECTOR).text == "0.00")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_light_or_dark_as_the_visitor_likes(browser, address, scheme):
+    liked = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": liked})
+    visit(browser, address)
+    back = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    brightness = sum(json.loads(back.replace("rgb(", "[").replace(")", "]")))
+    assert (brightness > 380) == (scheme == "light")
