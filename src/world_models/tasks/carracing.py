@@ -30,6 +30,7 @@ TASK = Task(
     # Nothing, right, left, gas, brake: those of CarRacing with continuous=False.
     choices=((0, -1, 0), (0.6, -1, 0), (-0.6, -1, 0), (0, -0.6, 0), (0, -1, 0.8)),
     still=(0, -1, 0),  # at 0 the gas is half down
+    extra="box2d",
     envpool_id="CarRacing-v3",
     paper={"dream": {"temperature": 0.7}},  # of the authors' viewer
 )
