@@ -184,5 +184,5 @@ def test_another_tasks_agent_is_refused(takecover):
 
 
 def test_no_agent_is_named_with_what_there_is():
-    with pytest.raises(WorldModelsError, match="models/nobody: no agent: no folder"):
-        gymnasium.make(DREAM, models="models/nobody")
+    with pytest.raises(WorldModelsError, match="nobody: no agent: no folder"):
+        gymnasium.make(DREAM, models="nobody")

@@ -99,15 +99,18 @@ def test_the_command_scores_and_films(python, models, tmp_path):
 @pytest.mark.parametrize(
     ("extra", "arguments"),
     [
-        ("doom", ("takecover", "--models", "{models}/takecover", "--workers", "1")),
-        ("box2d", ("carracing", "--models", "{models}/carracing", "--workers", "1")),
-        ("pipeline", ("pendulum", "--model", "champion")),
+        ("doom", "evaluate takecover --models {models}/takecover --workers 1"),
+        ("box2d", "evaluate carracing --models {models}/carracing --workers 1"),
+        ("pipeline", "evaluate pendulum --model champion"),
+        ("hub", "push pendulum owner/name --models {models}/pendulum"),
+        ("play", "play"),
     ],
 )
 def test_what_needs_an_extra_says_which(python, models, extra, arguments):
-    command = [python.with_name("world-models"), "evaluate"]
-    command += [argument.format(models=models) for argument in arguments]
-    done = run(*command, MLFLOW_TRACKING_URI="http://localhost:1")
+    command = python.with_name("world-models")
+    done = run(
+        command, *arguments.format(models=models).split(), MLFLOW_TRACKING_URI="http://localhost:1"
+    )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.endswith(f" needs an extra: pip install '{DISTRIBUTION}[{extra}]'")

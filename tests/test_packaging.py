@@ -63,5 +63,5 @@ def test_name_and_version_are_the_same_everywhere() -> None:
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == PROJECT["version"]
     changes = (ROOT / "CHANGELOG.md").read_text()
     assert re.findall(r"^## (\S+)", changes, re.M)[0] == PROJECT["version"]
-    install = re.findall(r"pip install '?([\w-]+)", (ROOT / "README.md").read_text())
+    install = re.findall(r"pip install '?(world[\w-]+)", (ROOT / "README.md").read_text())
     assert set(install) == {DISTRIBUTION}

@@ -47,8 +47,9 @@ class Agent:
         """Reads an agent that has learned.
 
         Args:
-            source: the name of a task, for the agent that comes with this package; a folder; or a
-                version in MLflow's registry, `models:/world-models-takecover@champion`.
+            source: the name of a task, for the agent that comes with this package; a folder; a
+                version in MLflow's registry, `models:/world-models-takecover@champion`; or a
+                repository of Hugging Face's hub, `owner/name` or `owner/name@revision`.
             task: the game that it has to be of; None takes any.
             device: where it is to compute; None for the GPU, if there is one.
 

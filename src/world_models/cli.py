@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from world_models.runtime.errors import FileError, ScoresError, WorldModelsError
+from world_models.runtime.errors import ExtraError, FileError, ScoresError, WorldModelsError
 
 if TYPE_CHECKING:
     from world_models.agent import AgentFiles
@@ -58,6 +58,30 @@ def _parser() -> argparse.ArgumentParser:
     )
     release.add_argument("round", help="the round that was exported, e.g. takecover")
     release.set_defaults(command=_release)
+    site = commands.add_parser(
+        "site",
+        help="build the playground's page",
+        description="Writes the page as files that any web server can serve.",
+    )
+    site.add_argument("out", type=Path, help="folder to write; what is there is replaced")
+    _add_agents(site)
+    site.set_defaults(command=_site)
+    play = commands.add_parser("play", help="open the playground in the browser")
+    _add_agents(play)
+    play.add_argument("--page", type=Path, help="folder of the page (default: this package's)")
+    play.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
+    play.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
+    play.add_argument("--no-browser", action="store_true", help="only serve")
+    play.set_defaults(command=_play)
+    push = commands.add_parser(
+        "push",
+        help="give an agent to others, in Hugging Face's hub",
+        description="Uploads an agent's files and its card, and prints the address.",
+    )
+    _add_agent(push)
+    push.add_argument("repository", metavar="OWNER/NAME", help="made where there is none")
+    push.add_argument("--private", action="store_true", help="it has to be private")
+    push.set_defaults(command=_push)
     params = commands.add_parser("params", help="print the parameters in force")
     params.add_argument("round", nargs="?", help="a task, or a round in params.yaml")
     params.add_argument("--scale", help="smoke, small, full or paper (default: params.yaml's)")
@@ -83,6 +107,11 @@ def _add_agent(command: argparse.ArgumentParser) -> None:
     agent.add_argument("--models", type=Path, help="folder of an agent (default: models/TASK)")
     agent.add_argument("--pretrained", action="store_true", help="the one in this package")
     agent.add_argument("--model", metavar="VERSION", help="MLflow's: a number, or champion")
+
+
+def _add_agents(command: argparse.ArgumentParser) -> None:
+    words = "folder of folders of agents, beside those of the package (models)"
+    command.add_argument("--models", type=Path, default=Path("models"), help=words)
 
 
 def _count(text: str) -> int:
@@ -198,6 +227,43 @@ def _release(options: argparse.Namespace) -> None:
     from world_models.pretrained import release
 
     print(release(ExportFiles(options.round)))
+
+
+def _site(options: argparse.Namespace) -> None:
+    """Writes the page, and prints where it is."""
+    from world_models.play.site import build
+    from world_models.pretrained import agent_folders
+
+    build(options.out, agent_folders(options.models))
+    print(options.out)
+
+
+def _play(options: argparse.Namespace) -> None:
+    """Serves the page, with the agents of the package, of a folder and of the registry."""
+    import webbrowser
+
+    try:
+        from world_models.play.server import serve
+    except ModuleNotFoundError:
+        raise ExtraError("the playground", "play") from None
+    from world_models.play.site import built_page
+    from world_models.pretrained import all_sources
+
+    page, sources = built_page(options.page), all_sources(options.models)
+    address = f"http://{options.host}:{options.port}/"
+    print(f"{address} (Ctrl-C ends it)")
+    if not options.no_browser:
+        webbrowser.open(address)
+    serve(page, sources, options.host, options.port)
+
+
+def _push(options: argparse.Namespace) -> None:
+    """Uploads an agent, and prints where it is now."""
+    from world_models.pretrained import located, push
+
+    with located(_source(options)) as files:
+        _require_agent(options, files)
+        print(push(files, options.repository, options.private))
 
 
 def _source(options: argparse.Namespace) -> "str | Path":

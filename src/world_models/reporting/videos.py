@@ -12,6 +12,7 @@ from world_models.agent import Agent
 from world_models.reporting.pictures import beside
 from world_models.vae.model import to_frames, to_images
 from world_models.worlds.base import World
+from world_models.worlds.dream import DreamWorld
 from world_models.worlds.games import open_lanes
 from world_models.worlds.real import RealWorld
 
@@ -31,7 +32,7 @@ def film(agent: Agent, seed: int, steps: int) -> Iterator[np.ndarray]:
 
 
 @torch.inference_mode()
-def dream_from(agent: Agent, frames: np.ndarray) -> World:
+def dream_from(agent: Agent, frames: np.ndarray) -> DreamWorld:
     """Opens a dream of one lane that begins at one of these frames (N, 64, 64, 3)."""
     starts = agent.vae.encode(to_images(torch.from_numpy(frames).to(agent.vae.device)))
     return replace(agent, starts=torch.stack(starts, dim=1)).dream()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,18 @@ Observe = Literal["observation", "screen", "render"]
 def identity(actions: Any) -> Any:
     """Returns the actions unchanged: what M is fed where the paper feeds it C's raw output."""
     return actions
+
+
+class Control(NamedTuple):
+    """One number of an action, as a person has it in hand."""
+
+    name: str
+    less: str | None
+    """The key that makes it -1, as browsers call keys; None for none."""
+    more: str | None
+    """The key that makes it 1."""
+    rest: float = 0.0
+    """What it is while no key is down."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,8 @@ class Task:
     """(..., action_size) in [-1, 1] to a batch of the environment's own actions."""
     choices: tuple[tuple[float, ...], ...] = ()
     """C's actions for each of the game's own discrete ones, in its order; empty if it has none."""
+    controls: tuple[Control, ...] = ()
+    """How a person plays it, a control for each number of an action."""
     to_model: Callable[[Any], Any] = identity
     """(..., action_size) in [-1, 1] to what M is fed, the same shape; numpy arrays and tensors."""
     still: tuple[float, ...] | None = None

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from world_models.tasks.base import Task
+from world_models.tasks.base import Control, Task
 
 
 def car_controls(actions: Any) -> Any:
@@ -29,6 +29,11 @@ TASK = Task(
     to_model=car_controls,
     # Nothing, right, left, gas, brake: those of CarRacing with continuous=False.
     choices=((0, -1, 0), (0.6, -1, 0), (-0.6, -1, 0), (0, -0.6, 0), (0, -1, 0.8)),
+    controls=(
+        Control("steering", "ArrowLeft", "ArrowRight"),
+        Control("gas", None, "ArrowUp", rest=-1),
+        Control("brake", None, "ArrowDown", rest=-1),
+    ),
     still=(0, -1, 0),  # at 0 the gas is half down
     extra="box2d",
     envpool_id="CarRacing-v3",

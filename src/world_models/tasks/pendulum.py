@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.classic_control.pendulum import PendulumEnv
 
-from world_models.tasks.base import Task
+from world_models.tasks.base import Control, Task
 
 ENV_ID = "world_models/Pendulum-v1"
 """The id that this module registers with Gymnasium."""
@@ -50,6 +50,7 @@ TASK = Task(
     action_size=1,
     time_limit=200,
     to_env=torque,
+    controls=(Control("torque", "ArrowRight", "ArrowLeft"),),  # to the left is counted up
     # Not the paper's figures: it only sketches its swing-up.
     paper={
         "collect": {"policy": "held", "episodes": 1000, "longest_hold": [10, 40]},

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from world_models.tasks.base import Task
+from world_models.tasks.base import Control, Task
 
 
 def dodge(actions: np.ndarray) -> np.ndarray:
@@ -29,6 +29,7 @@ TASK = Task(
     time_limit=2100,
     to_env=dodge,
     choices=((0,), (1,), (-1,)),  # stay, right, left
+    controls=(Control("step", "ArrowLeft", "ArrowRight"),),
     paper={
         "collect": {"policy": "held", "shortest": 100},
         "vae": {"latent_size": 64, "batches": 325_000, "validate_every": 12_500},

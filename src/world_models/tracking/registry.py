@@ -125,6 +125,18 @@ def _save(folder: Path, agent: AgentModel, run: str, model: str) -> None:
     )
 
 
+def versions(client: "MlflowClient") -> list[tuple[str, str]]:
+    """Returns name and number of every agent's version; raises TrackingError where the store does
+    not answer."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = client.search_model_versions(f"name LIKE '{model_name('%')}'")
+    except MlflowException as error:
+        raise TrackingError(f"{client.tracking_uri}: {error.message}") from None
+    return sorted((str(one.name), str(one.version)) for one in found)
+
+
 def promote(client: "MlflowClient", task: str, tag: str, value: str) -> str | None:
     """Makes the newest version with this tag the champion; returns it, or None without one."""
     name = model_name(task)

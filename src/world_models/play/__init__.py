@@ -1,0 +1,1 @@
+"""The playground: a page on which anyone plays inside a dream, in the browser itself."""

@@ -1,0 +1,206 @@
+"""The playground's server: the page, and games to hold beside the dream."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from world_models.agent import Agent
+from world_models.play.session import Session
+from world_models.runtime.errors import WorldModelsError
+
+VISITORS = 8
+"""Games that are open at a time, at most."""
+IDLE_S = 60.0
+"""A visitor who sends nothing for so long has left."""
+LONGEST = 4096
+"""Bytes of a message, at most."""
+AGENTS_KEPT = 4
+"""Agents in memory, at most."""
+REFUSED, FULL = 1008, 1013
+"""Why a connection is closed, as WebSockets number it."""
+
+log = logging.getLogger(__name__)
+
+
+class Message(BaseModel):
+    """What a visitor sends."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Begin(Message):
+    """A new game."""
+
+    type: Literal["begin"]
+    agent: Annotated[str, Field(max_length=200)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Step(Message):
+    """A step of both worlds."""
+
+    type: Literal["step"]
+    action: Annotated[list[Annotated[float, Field(ge=-1, le=1)]], Field(max_length=64)] | None
+    """None leaves it to the agent."""
+    temperature: Annotated[float, Field(gt=0, le=10)]
+
+
+MESSAGE: TypeAdapter[Begin | Step] = TypeAdapter(
+    Annotated[Begin | Step, Field(discriminator="type")]
+)
+
+
+class RefusedError(Exception):
+    """A message that makes no sense here; what it says is told to the visitor."""
+
+
+class Playground:
+    """Who plays, and with which agents."""
+
+    def __init__(self, sources: Mapping[str, str | Path]) -> None:
+        """`sources` say where each agent is, by the name that visitors choose it by."""
+        self.sources = sources
+        self.visitors = 0
+        self.load = lru_cache(AGENTS_KEPT)(self._load)
+
+    def _load(self, name: str) -> Agent:
+        return Agent.from_pretrained(self.sources[name])
+
+    def described(self) -> list[dict[str, Any]]:
+        """Returns what a visitor chooses from; agents that can't be read are left out, with a
+        line in the log."""
+        return [found for name in self.sources if (found := self._described(name))]
+
+    def _described(self, name: str) -> dict[str, Any] | None:
+        try:
+            agent = self.load(name)
+        except WorldModelsError as error:
+            log.warning("%s is left out: %s", name, error)
+            return None
+        return {
+            "name": name,
+            "task": agent.task.name,
+            "temperature": agent.controller.sizes.temperature,
+            "controls": [control._asdict() for control in agent.task.controls],
+        }
+
+    async def play(self, socket: WebSocket) -> None:
+        """Plays with one visitor, until one of the two has enough."""
+        await socket.accept()
+        if self.visitors >= VISITORS:
+            await socket.close(FULL, "all seats are taken: try again later")
+            return
+        self.visitors += 1
+        try:
+            await self._serve(socket)
+        except RefusedError as error:
+            log.warning("refused: %s", error)
+            await socket.close(REFUSED, str(error)[:100])
+        except TimeoutError:
+            await socket.close(REFUSED, "nothing was sent for too long")
+        except WebSocketDisconnect:
+            pass
+        finally:
+            self.visitors -= 1
+
+    async def _serve(self, socket: WebSocket) -> None:
+        session: Session | None = None
+        try:
+            while True:
+                message = await received(socket)
+                if isinstance(message, Begin):
+                    if session is not None:
+                        await asyncio.to_thread(session.close)
+                        session = None
+                    session = await asyncio.to_thread(self._begun, message)
+                elif session is None:
+                    raise RefusedError("a step before a game has begun")
+                else:
+                    await asyncio.to_thread(taken, session, message)
+                await socket.send_json(session.figures())
+                await socket.send_bytes(await asyncio.to_thread(session.pictures))
+        finally:
+            if session is not None:
+                await asyncio.to_thread(session.close)
+
+    def _begun(self, message: Begin) -> Session:
+        if message.agent not in self.sources:
+            raise RefusedError("no such agent")
+        try:
+            return Session(self.load(message.agent), message.seed)
+        except WorldModelsError as error:
+            raise RefusedError(str(error)) from None
+
+
+async def received(socket: WebSocket) -> Begin | Step:
+    """Waits for a visitor's message; raises RefusedError for one that is none, TimeoutError where
+    there is none for too long."""
+    async with asyncio.timeout(IDLE_S):
+        frame = await socket.receive()
+    if frame["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect
+    try:
+        return MESSAGE.validate_json(frame.get("text") or b"")
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise RefusedError(f"message: {place}: {problem['msg']}") from None
+
+
+def taken(session: Session, message: Step) -> None:
+    """Takes a step; raises RefusedError for an action of another length than the game's."""
+    size = session.agent.task.action_size
+    if message.action is not None and len(message.action) != size:
+        raise RefusedError(f"message: an action of {len(message.action)}; the game's are of {size}")
+    session.step(message.action, message.temperature)
+
+
+def from_here(socket: WebSocket) -> bool:
+    """Returns whether a connection comes from the page itself: a browser tells where from, and no
+    other site may play through its visitors."""
+    origin = socket.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
+
+
+def create_app(page: Path, sources: Mapping[str, str | Path]) -> FastAPI:
+    """Returns the application: the page's files, the agents that there are, and play."""
+    playground = Playground(sources)
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/api/agents")
+    def agents() -> list[dict[str, Any]]:
+        return playground.described()
+
+    @app.websocket("/api/play")
+    async def play(socket: WebSocket) -> None:
+        if not from_here(socket):
+            log.warning("refused: a connection from %s", socket.headers.get("origin"))
+            await socket.close(REFUSED)
+            return
+        await playground.play(socket)
+
+    app.mount("/", StaticFiles(directory=page, html=True))
+    return app
+
+
+def serve(page: Path, sources: Mapping[str, str | Path], host: str, port: int) -> None:
+    """Serves the page until Ctrl-C."""
+    import uvicorn
+
+    uvicorn.run(
+        create_app(page, sources),
+        host=host,
+        port=port,
+        log_level="warning",
+        ws_max_size=LONGEST,
+        ws_max_queue=4,
+    )

@@ -1,0 +1,83 @@
+// The page: which tab is open, which agent is loaded, and what the address says.
+
+import { CheatingTab } from "./cheating_tab.js";
+import { loadAgent } from "./dream.js";
+import { DreamTab } from "./dream_tab.js";
+import { GameTab, servedAgents } from "./game_tab.js";
+import { openRuntime } from "./runtime.js";
+import { readState, writeState } from "./state.js";
+
+const $ = (id) => document.getElementById(id);
+const TABS = ["dream", "cheating", "game"];
+
+const state = readState(location.hash);
+const agents = new Map();
+let runtime;
+let dream;
+let cheating;
+let game;
+
+function say(text) {
+  $("message").textContent = text;
+}
+
+function failed(error) {
+  console.error(error);
+  say(`Something went wrong: ${error.message ?? error}`);
+}
+
+function changed() {
+  history.replaceState(null, "", writeState(state));
+}
+
+async function open(task) {
+  say(`Waking up ${task} …`);
+  if (!agents.has(task)) agents.set(task, await loadAgent(runtime, `agents/${task}`));
+  say("");
+  return agents.get(task);
+}
+
+async function choose(tab) {
+  state.tab = tab;
+  for (const name of TABS) {
+    $(name).hidden = name !== tab;
+    $(`tab-${name}`).setAttribute("aria-selected", name === tab);
+    $(`tab-${name}`).tabIndex = name === tab ? 0 : -1;
+  }
+  if (tab !== "dream") await dream.pause();
+  cheating?.toggle(false);
+  game?.toggle(false);
+  if (tab === "cheating" && cheating?.agent !== dream.agent) {
+    cheating = new CheatingTab(dream.agent, failed);
+  }
+  if (tab === "game") game ??= new GameTab(failed);
+  changed();
+}
+
+function listen() {
+  for (const name of TABS) $(`tab-${name}`).addEventListener("click", () => choose(name).catch(failed));
+  document.querySelector("[role=tablist]").addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!step) return;
+    const shown = TABS.filter((name) => !$(`tab-${name}`).hidden);
+    const next = shown.at((shown.indexOf(state.tab) + step) % shown.length);
+    $(`tab-${next}`).focus();
+    choose(next).catch(failed);
+  });
+}
+
+async function begin() {
+  const [tasks] = await Promise.all([
+    fetch("agents/index.json").then((found) => found.json()),
+    openRuntime(state.backend).then((opened) => (runtime = opened)),
+  ]);
+  $("backend").textContent = runtime.name;
+  $("tab-game").hidden = !(await servedAgents()).length;
+  dream = new DreamTab(tasks, state, { open, changed, failed });
+  listen();
+  await dream.choose(tasks.includes(state.task) ? state.task : tasks[0]);
+  await choose(TABS.includes(state.tab) && !$(`tab-${state.tab}`).hidden ? state.tab : "dream");
+  document.body.dataset.ready = "yes";
+}
+
+begin().catch(failed);
