@@ -8,9 +8,9 @@ from world_models.runtime.devices import best_device
 from world_models.runtime.precision import weights_dtype
 from world_models.runtime.progress import Progress
 from world_models.vae.checkpoint import load_vae
-from world_models.vae.encoding import encode
+from world_models.vae.encoding import encode, first_latents
 from world_models.vae.inference import vae_for_inference
-from world_models.vae.starts import first_latents, save_starts
+from world_models.vae.starts import save_starts
 
 
 def run(context: Context) -> None:

@@ -10,6 +10,7 @@ from pipelines.dvc.lineage import committed
 from world_models.params import SECTIONS
 from world_models.reporting.tables import WORLDS, interval, read_summary, table
 from world_models.runtime.checkpoint import read_sizes
+from world_models.runtime.errors import DISTRIBUTION
 from world_models.tasks.base import FRAME_SIZE
 from world_models.tracking.registry import AgentModel, Array
 from world_models.tracking.run import flatten
@@ -62,7 +63,7 @@ def agent_model(context: Context) -> AgentModel:
         {"frame": Array((FRAME_SIZE, FRAME_SIZE, 3), "uint8")} | state,
         {"action": Array((task.action_size,))} | state,
         {"seed": -1, "step": 0},
-        f"world-models=={version('world-models')}",
+        f"{DISTRIBUTION}=={version(DISTRIBUTION)}",
     )
 
 

@@ -102,6 +102,7 @@ def test_choices_are_the_games_own(takecover):
 
 def test_a_choice_of_the_cars_is_that_of_gymnasiums_own_discrete_game(tmp_path):
     """Its driver has the same wheel, gas and brake after each."""
+    pytest.importorskip("Box2D")
     write_agent(tmp_path, "carracing")
     task = Agent.from_pretrained(tmp_path).task
     discrete = gymnasium.make("CarRacing-v3", continuous=False).unwrapped

@@ -234,7 +234,8 @@ def test_without_the_client_one_line_says_how_to_come_by_it(tmp_path):
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.stderr.splitlines()[-1].endswith(
-        "me/it: no folder, and Hugging Face's hub needs `pip install 'world-models[hub]'`"
+        "me/it: no folder, and Hugging Face's hub needs an extra: "
+        "pip install 'world-models-vmc[hub]'"
     )
 
 

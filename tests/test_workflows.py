@@ -23,8 +23,8 @@ def scripts(path):
     return [step["run"] for job in jobs(path) for step in job["steps"] if "run" in step]
 
 
-def test_there_are_two():
-    assert [path.stem for path in WORKFLOWS] == ["nightly", "pull-request"]
+def test_there_are_four():
+    assert [path.stem for path in WORKFLOWS] == ["core", "nightly", "pull-request", "release"]
 
 
 @every_workflow
@@ -33,9 +33,11 @@ def test_every_command_exists(path):
     text = "\n".join(scripts(path))
     made, called = re.findall(r"\bmake (\w+)", text), re.findall(r"world-models ([^|\n]*)", text)
     run = re.findall(r"(?<!\S)\.ci/\w+", text)
-    assert made
-    assert called or run
+    lists = re.findall(r"(?<!\S)@(\S+)", text)
+    assert made or lists or path.stem == "release"
     assert set(made) <= set(targets)
+    for file in lists:
+        assert all((ROOT / line).exists() for line in (ROOT / file).read_text().splitlines()), file
     for arguments in called:
         _parser().parse_args(shlex.split(arguments))
     for script in run:
@@ -43,12 +45,13 @@ def test_every_command_exists(path):
 
 
 @every_workflow
-def test_jobs_may_only_read_and_end_in_time(path):
+def test_jobs_may_only_read_or_say_who_they_are_and_end_in_time(path):
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {"contents": "read"}
     assert workflow["concurrency"]["group"]
     for job in jobs(path):
         assert job["timeout-minutes"] <= 360  # GitHub's own limit
+        assert job.get("permissions", {"id-token": "write"}) == {"id-token": "write"}
         for step in job["steps"]:
             assert re.search(r"@(v\d+|[0-9a-f]{40})$", step.get("uses", "@v0")), step
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from world_models.runtime.errors import FileError, ScoresError, WorldModelsError
+from world_models.runtime.errors import ExtraError, FileError, ScoresError, WorldModelsError
 
 if TYPE_CHECKING:
     from world_models.agent import AgentFiles
@@ -242,7 +242,10 @@ def _play(options: argparse.Namespace) -> None:
     """Serves the page, with the agents of the package, of a folder and of the registry."""
     import webbrowser
 
-    from world_models.play.server import serve
+    try:
+        from world_models.play.server import serve
+    except ModuleNotFoundError:
+        raise ExtraError("the playground", "play") from None
     from world_models.play.site import built_page
     from world_models.pretrained import all_sources
 

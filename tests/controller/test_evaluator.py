@@ -97,6 +97,7 @@ def endless(folder, lanes):
     return world
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no process a Ctrl-C of its own")
 def test_an_evaluator_that_is_interrupted_ends_at_once_and_no_other(tmp_path, pools):
     other = ParallelEvaluator(rewarding_dream, 4, pools[2])
     before = other.evaluate(constant(0.5), [1, 2]).returns

@@ -40,6 +40,6 @@ def test_less_confidence_makes_a_narrower_interval():
 
 @pytest.mark.parametrize("count", [2, 5, 100])
 def test_equal_returns_have_no_interval_and_no_warning(count):
-    """BCa, scipy's default, would divide by zero; a warning fails a test here."""
+    """BCa, another bootstrap, would divide by zero; a warning fails a test here."""
     assert bootstrap_interval(np.full(count, 7.1)) == (7.1, 7.1)
     assert summary(np.full(count, 7.1))["ci95"] == [7.1, 7.1]

@@ -1,10 +1,13 @@
 """Jobs for other processes, which can only be given what they can import."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import threading
 from pathlib import Path
+
+from world_models.runtime.worker import exit_after
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,3 +64,12 @@ def wait_and_tidy(folder: Path) -> None:
         threading.Event().wait()
     finally:
         begun.rename(folder / f"tidied-{os.getpid()}")
+
+
+def exit_with_parent() -> None:
+    """Says its number, and waits for ever, or until its parent has ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=exit_after, args=(parent,), daemon=True).start()
+    print(os.getpid(), flush=True)
+    threading.Event().wait()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import closing
 
+import psutil
 import pytest
 import torch
 
@@ -33,6 +34,15 @@ if __name__ == "__main__":
         list(run_jobs(wait_and_tidy, [Path(sys.argv[1])] * 8, workers=2))
     except KeyboardInterrupt:
         sys.exit(130)
+"""
+
+ELSEWHERE = """
+import multiprocessing, threading
+from tests.runtime.jobs import exit_with_parent
+
+if __name__ == "__main__":
+    multiprocessing.get_context("spawn").Process(target=exit_with_parent).start()
+    threading.Event().wait()
 """
 
 STARTING = """
@@ -199,3 +209,14 @@ def test_ctrl_c_ends_all_workers_at_once_and_in_good_order(tmp_path, whole_group
     assert errors == ""
     assert len(list(folder.glob("tidied-*"))) == 2
     assert not list(folder.glob("begun-*"))
+
+
+def test_where_no_kernel_sees_to_it_a_worker_ends_with_its_parent_too(tmp_path):
+    script = tmp_path / "elsewhere.py"
+    script.write_text(ELSEWHERE)
+    command = [sys.executable, str(script)]
+    process = psutil.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True)
+    child = psutil.Process(int(process.stdout.readline()))
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not child.is_running())

@@ -10,7 +10,7 @@ from pathlib import Path
 from world_models.controller.checkpoint import read_controller_sizes
 from world_models.layout import AgentFiles, ExportFiles
 from world_models.pretrained import hub
-from world_models.runtime.errors import CheckpointError, TrackingError, WorldModelsError
+from world_models.runtime.errors import CheckpointError, ExtraError, TrackingError, WorldModelsError
 from world_models.runtime.files import atomic_write
 
 PACKAGED = Path(__file__).parent
@@ -64,7 +64,7 @@ def all_sources(models: Path) -> dict[str, str | Path]:
     }
     try:
         registered = versions(existing_store(present_uri()))
-    except TrackingError:
+    except (ExtraError, TrackingError):
         registered = []
     return sources | {
         f"{name}, version {number}": f"models:/{name}/{number}" for name, number in registered

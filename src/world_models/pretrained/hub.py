@@ -7,10 +7,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from world_models.runtime.errors import WorldModelsError
+from world_models.runtime.errors import ExtraError, WorldModelsError
 
 HUB = "Hugging Face's hub"
-INSTALL = "pip install 'world-models[hub]'"
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
@@ -59,7 +58,7 @@ def _one_line(about: str, refused: str) -> Iterator[None]:
     except WorldModelsError:
         raise
     except ModuleNotFoundError:
-        raise WorldModelsError(f"{about} {HUB} needs `{INSTALL}`") from None
+        raise ExtraError(f"{about} {HUB}", "hub") from None
     except Exception as error:
         raise WorldModelsError(f"{about} {_fault(error, refused)}") from None
 

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+DISTRIBUTION = "world-models-vmc"
+"""What this package is called where it is installed from."""
+
 
 class WorldModelsError(Exception):
     """Something outside the code is wrong: a parameter, a file, a training that diverged."""
@@ -9,6 +12,14 @@ class WorldModelsError(Exception):
 
 class ConfigError(WorldModelsError, ValueError):
     """A parameter is unknown, missing or out of range."""
+
+
+class ExtraError(WorldModelsError):
+    """A library is missing that an extra of this package brings."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        """Says what needs which extra."""
+        super().__init__(f"{what} needs an extra: pip install '{DISTRIBUTION}[{extra}]'")
 
 
 class FileError(WorldModelsError):

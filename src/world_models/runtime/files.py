@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,8 @@ def synchronize(path: Path) -> None:
 
 
 def _fsync(path: Path) -> None:
+    if sys.platform == "win32":  # it opens no folder, and flushes no file that is open to read
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,12 +1,15 @@
-"""What ends with a process, however it ends."""
+"""What ends with a process, however it ends. Only Linux has the means."""
 
 import ctypes
 import os
 import select
 import signal
+import sys
 from contextlib import suppress
 from threading import Thread
 from uuid import uuid4
+
+assert sys.platform == "linux"
 
 PR_SET_PDEATHSIG = 1
 """Of prctl: a signal that the kernel sends a process when its parent dies."""

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -95,12 +96,12 @@ class WorkerPool:
         except BrokenProcessPool as broken:
             # One may wait for a lock that the dead one held; the pool's SIGTERM is lost on workers
             # whose game uses SDL, which takes that signal for itself.
-            self._end(signal.SIGKILL)
+            self._end(BaseProcess.kill)
             raise WorldModelsError(
                 "a worker process died (out of memory?); run again, with fewer workers if it recurs"
             ) from broken  # it may have told why
         except BaseException:
-            self._end(signal.SIGINT)
+            self._end(_interrupt)
             raise
 
     def close(self) -> None:
@@ -118,12 +119,11 @@ class WorkerPool:
             self._started += [at for at in multiprocessing.active_children() if at not in before]
         return future
 
-    def _end(self, number: signal.Signals) -> None:
+    def _end(self, how: Callable[[BaseProcess], None]) -> None:
         self._over = True
         for process in self._started:
-            if process.is_alive() and process.pid is not None:
-                with suppress(ProcessLookupError):
-                    os.kill(process.pid, number)
+            if process.is_alive():
+                how(process)
 
 
 def run_jobs(
@@ -134,12 +134,21 @@ def run_jobs(
         yield from pool.run(work, jobs)
 
 
+def _interrupt(process: BaseProcess) -> None:
+    assert process.pid is not None  # it has been started
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGINT)
+
+
 def _have_a_tracker() -> None:
     """Starts multiprocessing's resource tracker, and another where that one is dead at once.
 
     Beside busy threads it happens, once in some hundred starts. Python looks whether the tracker
     lives before each message but the first, which would end the program with a BrokenPipeError.
+    Windows has no tracker.
     """
+    if sys.platform == "win32":
+        return
     resource_tracker.ensure_running()
     warnings.filterwarnings("ignore", "resource_tracker: process died")  # nothing is lost
     resource_tracker.ensure_running()  # this one looks
@@ -147,11 +156,7 @@ def _have_a_tracker() -> None:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the end of the block.
-
-    In a process that starts there Ctrl-C waits until it is let: a worker that is interrupted while
-    it starts would print where it was.
-    """
+    """Ctrl-C and SIGTERM wait until the end of the block."""
     held: list[int] = []
     # The mask is the main thread's and its child's; other threads' signals become Python's here.
     before = {
@@ -159,12 +164,27 @@ def _interrupts_held_back() -> Iterator[None]:
         for number in (signal.SIGINT, signal.SIGTERM)
         if threading.current_thread() is threading.main_thread()
     }
+    try:
+        with _interrupts_blocked():
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for caught in held:
+            signal.raise_signal(caught)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """In a process that starts in the block Ctrl-C waits until it is let; Windows can't do that.
+
+    A worker that is interrupted while it starts would print where it was.
+    """
+    if sys.platform == "win32":
+        yield
+        return
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        for caught in held:
-            signal.raise_signal(caught)

@@ -4,14 +4,15 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing import util
+from multiprocessing.process import BaseProcess
+from threading import Thread
 from typing import Any, Protocol, TypeVar
-
-from world_models.runtime.lifetime import die_with
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -95,16 +96,35 @@ def _keep_to_oneself() -> None:
 
 def start(workers: int) -> None:
     """Readies a process that is one of so many."""
-    _keep_to_oneself()
+    if sys.platform == "linux":
+        _keep_to_oneself()
     signal.signal(signal.SIGINT, _worker.stop)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     util.Finalize(None, lambda: close_handlers(list(factories)), exitpriority=0)
-    parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid is not None:
-        die_with(parent.pid)
+    _end_with_parent()
     import torch
 
     torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+
+
+def _end_with_parent() -> None:
+    """Has this process end as soon as its parent does, however that ends."""
+    parent = multiprocessing.parent_process()
+    if parent is None or parent.pid is None:
+        return
+    if sys.platform == "linux":  # whatever this process is at: the kernel sees to it
+        from world_models.runtime.lifetime import die_with
+
+        die_with(parent.pid)
+    else:
+        Thread(target=exit_after, args=(parent,), daemon=True).start()
+
+
+def exit_after(parent: BaseProcess) -> None:
+    """Waits until a parent has ended, and ends this process."""
+    parent.join()
+    os._exit(1)
 
 
 def do(work: Callable[[Job], Result], job: Job) -> Result:

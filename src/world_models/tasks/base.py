@@ -78,6 +78,8 @@ class Task:
     """The environment shows nothing when it terminates: the frame before is repeated there."""
     threads: bool = False
     """The environment's step waits for another process, so lanes are stepped in threads."""
+    extra: str | None = None
+    """The extra of this package that brings the game's engine; None where the package does."""
     envpool_id: str | None = None
     """Id of the same game in EnvPool, a fast simulator to train on; None where there is none."""
     paper: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -35,6 +35,7 @@ TASK = Task(
         Control("brake", None, "ArrowDown", rest=-1),
     ),
     still=(0, -1, 0),  # at 0 the gas is half down
+    extra="box2d",
     envpool_id="CarRacing-v3",
     paper={"dream": {"temperature": 0.7}},  # of the authors' viewer
 )

@@ -24,6 +24,7 @@ TASK = Task(
     crop=(slice(20, 220), slice(None)),
     blank_end=True,
     threads=True,
+    extra="doom",
     action_size=1,
     time_limit=2100,
     to_env=dodge,

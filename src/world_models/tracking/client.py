@@ -7,9 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
-from world_models.runtime.errors import TrackingError
+from world_models.runtime.errors import ExtraError, TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,10 +41,16 @@ def present_uri() -> str:
 
 
 def open_store(uri: str) -> "MlflowClient":
-    """Returns a client of the store; the first use of an embedded one makes it."""
+    """Returns a client of the store; the first use of an embedded one makes it.
+
+    Raises ExtraError where MLflow is missing.
+    """
     for key, value in _PATIENCE.items():
         os.environ.setdefault(key, value)
-    from mlflow import MlflowClient
+    try:
+        from mlflow import MlflowClient
+    except ModuleNotFoundError:
+        raise ExtraError("MLflow", "pipeline") from None
 
     for said in HINTS:
         warnings.filterwarnings("ignore", f".*{said}")
@@ -99,6 +103,8 @@ def _alone(uri: str) -> AbstractContextManager[object]:
     """Hold other processes off an embedded store: two first uses at once would collide."""
     if not uri.startswith(SQLITE):
         return nullcontext()
+    from filelock import FileLock
+
     path = Path(uri.removeprefix(SQLITE) + ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from world_models.data.store import Episode, EpisodeStore, whole_shards, write_shard
 from world_models.runtime.devices import sharing_cores
@@ -40,3 +41,17 @@ def encode_episode(episode: Episode, vae: VAE, batch_size: int) -> Episode:
     mu, logvar = (torch.cat(parts).numpy(force=True) for parts in zip(*batches, strict=True))
     latents: dict[str, np.ndarray] = {"mu": mu, "logvar": logvar}
     return replace(episode, frames=latents)
+
+
+def first_latents(latents: EpisodeStore, count: int) -> Tensor:
+    """Reads mu and log sigma^2 of at most `count` first frames: (S, 2, z).
+
+    They are of episodes that are spread over the data set, and so over its rounds.
+    """
+    episodes = latents.episodes()
+    spread = np.linspace(0, len(episodes) - 1, min(count, len(episodes))).astype(int)
+    first = [
+        [latents.read_frames(episodes[i], name, 0, 1)[0] for name in ("mu", "logvar")]
+        for i in spread
+    ]
+    return torch.from_numpy(np.asarray(first))

@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
+from gymnasium.error import DependencyNotInstalled
 
-from world_models.runtime.errors import ConfigError
+from world_models.runtime.errors import ConfigError, ExtraError
 from world_models.tasks.base import FRAME_SIZE, Simulator, Task
 from world_models.worlds.frames import resize
 
@@ -226,8 +227,10 @@ class EnvPoolLanes:
         self._pool = None
 
     def _make_pool(self, seeds: list[int]) -> Any:
-        import envpool
-
+        try:
+            import envpool
+        except ModuleNotFoundError:
+            raise ExtraError("simulator: envpool", "pipeline") from None
         return envpool.make(
             self._envpool_id,
             env_type="gymnasium",
@@ -247,12 +250,17 @@ class EnvPoolLanes:
 
 def _open_game(task: Task) -> gymnasium.Env[Any, Any]:
     """Opens one official environment, and start it, so that its own files are made now."""
-    game = gymnasium.make(
-        task.env_id,
-        max_episode_steps=task.time_limit,
-        disable_env_checker=True,
-        **task.env_kwargs,
-    )
+    try:
+        game = gymnasium.make(
+            task.env_id,
+            max_episode_steps=task.time_limit,
+            disable_env_checker=True,
+            **task.env_kwargs,
+        )
+    except (ModuleNotFoundError, DependencyNotInstalled) as error:
+        if task.extra is None:
+            raise
+        raise ExtraError(task.name, task.extra) from error
     game.reset(seed=0)
     return game
 

@@ -14,11 +14,9 @@ class Window:
     """Shows frames (height, width, 3) of bytes, no faster than they are to be seen."""
 
     def __init__(self) -> None:
-        """Needs a screen; raises WorldModelsError where there is none, or pygame is missing."""
-        try:
-            import pygame
-        except ImportError:
-            raise WorldModelsError("a window needs pygame: `pip install pygame`") from None
+        """Needs a screen; raises WorldModelsError where there is none."""
+        import pygame
+
         try:
             pygame.display.init()
         except pygame.error as error:
