@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 5000
 # In the order that tests/end_to_end gives them, and not by the number of tests in a file.
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= -rs -n 2 --dist loadfile --no-loadscope-reorder
 VENV := .venv
 READY := $(VENV)/.ready
 # DVC runs the stages as `python ...`: that has to be this environment's.
@@ -16,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help setup repro accept keep test check smoke lint bench format reference ui hooks clean
+.PHONY: help setup repro accept keep test check smoke lint bench format reference ui site play hooks clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,17 @@ ui: setup ## Open MLflow's pages on PORT (default 5000)
 	  --host 127.0.0.1 --port $(PORT) \
 	  --backend-store-uri "$$MLFLOW_TRACKING_URI" \
 	  --default-artifact-root "$(CURDIR)/mlartifacts"
+
+# npm fetches what runs the networks in a browser: pinned, with its integrity, in package-lock.json.
+WEB := src/world_models/play/web
+SITE ?= build/site
+site: setup ## Build the playground's page as files in SITE (default build/site)
+	@command -v npm > /dev/null || { echo "the page's runtime is fetched by npm: install Node.js" >&2; exit 1; }
+	npm ci --prefix $(WEB) --ignore-scripts --no-audit --no-fund --silent
+	world-models site $(SITE)
+
+play: site ## Open the playground in the browser
+	world-models play --page $(SITE)
 
 hooks: setup ## Check each commit before it is made
 	pre-commit install

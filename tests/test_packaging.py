@@ -13,8 +13,6 @@ from world_models.runtime.errors import DISTRIBUTION
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NOT_LOCKED = ("docs",)
-"""Extras that `make setup` leaves out."""
 
 
 def pinned() -> dict[str, str]:
@@ -28,8 +26,7 @@ def pinned() -> dict[str, str]:
 def declared() -> Iterator[Requirement]:
     """All that the project needs, but for its own extras, which an extra may be made of."""
     extras = PROJECT["optional-dependencies"]
-    locked = [lines for name, lines in extras.items() if name not in NOT_LOCKED]
-    for line in sum(locked, PROJECT["dependencies"]):
+    for line in sum(extras.values(), PROJECT["dependencies"]):
         requirement = Requirement(line)
         if requirement.name == PROJECT["name"]:
             assert requirement.extras <= set(extras)
@@ -55,7 +52,7 @@ def test_the_lock_is_portable() -> None:
 def test_all_is_what_serves_a_user() -> None:
     extras = PROJECT["optional-dependencies"]
     (everything,) = map(Requirement, extras["all"])
-    assert everything.extras == set(extras) - {"all", "test", "dev", "docs"}
+    assert everything.extras == set(extras) - {"all", "test", "dev"}
 
 
 def test_name_and_version_are_the_same_everywhere() -> None:

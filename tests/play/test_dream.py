@@ -1,5 +1,7 @@
 """The dream in the browser is the dream of world_models.worlds.dream, from the same noise."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -55,7 +57,7 @@ def test_browser_and_python_dream_the_same(browser, address, agents, task, tempe
     world = agent.dream(1, temperature)
     world.begin([7])
     draws = same = 0
-    for before, after in zip(trace, trace[1:], strict=False):
+    for before, after in pairwise(trace):
         np.testing.assert_allclose(before["latent"], world._now.latent[0], atol=1e-3)
         action = agent.controller.act(world.features())
         equal = chosen(world, action) == after["chosen"]

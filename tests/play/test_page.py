@@ -9,7 +9,10 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.play.pages import complaints, find, steps, visit, wait
 
-PICTURE = "return [...document.getElementById('picture').getContext('2d').getImageData(0, 0, 64, 64).data]"
+PICTURE = (
+    "const pen = document.getElementById('picture').getContext('2d');"
+    "return [...pen.getImageData(0, 0, 64, 64).data]"
+)
 
 
 def set_slider(browser, name, value):
@@ -96,7 +99,8 @@ def test_what_a_screen_reader_tells_is_there(browser, address):
       const named = (one) => one.textContent.trim() || one.getAttribute("aria-label")
         || one.labels?.length || one.title;
       const those = "button, input, select, canvas[role=img], [role=tabpanel]";
-      return [...document.querySelectorAll(those)].filter((one) => !named(one)).map((one) => one.outerHTML);
+      const nameless = [...document.querySelectorAll(those)].filter((one) => !named(one));
+      return nameless.map((one) => one.outerHTML);
     """)
     assert nameless == []
 
@@ -224,17 +228,34 @@ def test_a_phone_has_all_of_it_in_its_width(open_browser, address):
         {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
     )
     phone.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
-    phone.execute_cdp_cmd("Emulation.setEmitTouchEventsForMouse", {"enabled": True})
     visit(phone, address, "task=takecover")
     assert phone.execute_script("return document.documentElement.scrollWidth") <= 390
     left, right = phone.find_elements(By.CSS_SELECTOR, "#pads button")
     assert left.is_displayed()
     assert right.is_displayed()
-    ActionChains(phone).click_and_hold(right).perform()
+    touch(phone, right)
     wait(phone, lambda: find(phone, "driver").text == "You drive")
     wait(phone, lambda: find(phone, "#gauges output", By.CSS_SELECTOR).text == "1.00")
-    ActionChains(phone).release().perform()
+    touch(phone, None)
     wait(phone, lambda: find(phone, "#gauges output", By.CSS_SELECTOR).text == "0.00")
+
+
+def touch(phone, element):
+    """Lays a finger on an element, or takes it away."""
+    points = []
+    if element is not None:
+        phone.execute_script("arguments[0].scrollIntoView({ block: 'center' })", element)
+        place = phone.execute_script(
+            "return arguments[0].getBoundingClientRect().toJSON()", element
+        )
+        points = [
+            {
+                axis: place[axis] + place[side] / 2
+                for axis, side in (("x", "width"), ("y", "height"))
+            }
+        ]
+    kind = "touchStart" if points else "touchEnd"
+    phone.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from world_models.rnn.model import MDNRNN
-from world_models.runtime.errors import WorldModelsError
+from world_models.runtime.errors import ExtraError
 from world_models.tasks.base import Task
 from world_models.vae.model import VAE
 
@@ -97,9 +97,7 @@ def _exported(network: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequenc
     try:
         import onnxscript  # noqa: F401 - what torch exports with
     except ImportError:
-        raise WorldModelsError(
-            "networks for a browser need onnx and onnxscript: `pip install onnx onnxscript`"
-        ) from None
+        raise ExtraError("a page's networks", "site") from None
     with _quiet():
         program = torch.onnx.export(
             network.eval(),
