@@ -223,7 +223,8 @@ def _run(
         context = Context(name, task, params, RoundFiles(round_), run, state, variant)
         run.log_params({"seed": params.seed})
         run.describe(description(work, params))
-        run.log_lineage({"inputs": origin.inputs})
+        if dvc_stage:
+            run.log_lineage({"inputs": origin.inputs})
         context.log_sections(*sections)
         for path, md5 in origin.inputs.items():
             if path.startswith("data/") and path != f"data/{NOTHING}":

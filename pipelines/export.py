@@ -75,4 +75,4 @@ def counts(files: AgentFiles) -> list[str]:
 
 
 if __name__ == "__main__":
-    main("export", run)
+    main("export", run, list(SECTIONS))

@@ -16,19 +16,33 @@ from world_models.vae.starts import save_starts
 
 
 def write_agent(
-    folder: Path, task: str = "pendulum", *, still: bool = False, dies: bool = False
+    folder: Path,
+    task: str = "pendulum",
+    *,
+    still: bool = False,
+    dies: bool = False,
+    sizes: tuple[int, int, int] = (4, 8, 2),
 ) -> AgentFiles:
     """Writes one with random weights; a `still` one does nothing, and one that `dies` may do so at
-    any step of its dreams."""
+    any step of its dreams. `sizes` are those of z and of M's state, and its Gaussians."""
     torch.manual_seed(0)
     files, actions = AgentFiles.of(folder), get_task(task).action_size
-    save_vae(files.vae, VAE(VAESizes(4)))
-    rnn = MDNRNN(MDNRNNSizes(4, actions, 8, 2, False, reward_head=True, done_head=dies))
+    latent, hidden, mixtures = sizes
+    save_vae(files.vae, VAE(VAESizes(latent)))
+    heads = {"reward_head": True, "done_head": dies}
+    rnn = MDNRNN(MDNRNNSizes(latent, actions, hidden, mixtures, dies, **heads))
     if dies:
         rnn.heads.bias.data[-1] = -3
     save_rnn(files.rnn, rnn)
-    sizes = ControllerSizes(12, actions, True, False, temperature=1.3, ends="drawn", task=task)
-    parameters = torch.randn(1, sizes.parameter_count) * (not still)
-    save_controllers(files.controller, Controllers(sizes, parameters))
-    save_starts(files.starts, torch.zeros(3, 2, 4))
+    save_controllers(files.controller, a_controller(latent + hidden, task, not still))
+    save_starts(files.starts, torch.zeros(3, 2, latent))
     return files
+
+
+def a_controller(features: int, task: str, scale: float = 1.0) -> Controllers:
+    """One C with random weights."""
+    actions = get_task(task).action_size
+    sizes = ControllerSizes(
+        features, actions, True, False, temperature=1.3, ends="drawn", task=task
+    )
+    return Controllers(sizes, scale * torch.randn(1, sizes.parameter_count))

@@ -8,7 +8,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from torch import Tensor
 
-from world_models.controller.checkpoint import load_controllers, read_controller_sizes
+from world_models.controller.checkpoint import load_controllers, read_task
 from world_models.controller.policy import Controllers
 from world_models.layout import AgentFiles as AgentFiles
 from world_models.pretrained import located
@@ -57,9 +57,7 @@ class Agent:
         CheckpointError, where one of its files is missing or damaged, or they don't fit together.
         """
         with located(source) as files:
-            name = task or read_controller_sizes(files.controller).task
-            if name is None:
-                raise CheckpointError(files.controller, "doesn't say of which task it is: name it")
+            name = task or read_task(files.controller)
             return load_agent(files, get_task(name), torch.device(device or best_device()))
 
     def real_world(self, lanes: Lanes) -> RealWorld:

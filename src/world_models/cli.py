@@ -240,8 +240,6 @@ def _site(options: argparse.Namespace) -> None:
 
 def _play(options: argparse.Namespace) -> None:
     """Serves the page, with the agents of the package, of a folder and of the registry."""
-    import webbrowser
-
     try:
         from world_models.play.server import serve
     except ModuleNotFoundError:
@@ -249,12 +247,8 @@ def _play(options: argparse.Namespace) -> None:
     from world_models.play.site import built_page
     from world_models.pretrained import all_sources
 
-    page, sources = built_page(options.page), all_sources(options.models)
-    address = f"http://{options.host}:{options.port}/"
-    print(f"{address} (Ctrl-C ends it)")
-    if not options.no_browser:
-        webbrowser.open(address)
-    serve(page, sources, options.host, options.port)
+    page, sources = built_page(options.page).resolve(), all_sources(options.models.resolve())
+    serve(page, sources, options.host, options.port, open_browser=not options.no_browser)
 
 
 def _push(options: argparse.Namespace) -> None:

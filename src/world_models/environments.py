@@ -6,6 +6,7 @@ game seen through V and M. Each task has both.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from world_models.worlds.dream import DreamWorld
 
 TITLES = {"carracing": "CarRacing", "takecover": "TakeCover"}
-"""Tasks whose names are not written as they sound."""
+"""Tasks whose names are not written as they sound. They are known here since Gymnasium is told of
+every task without loading it."""
 Actions = Literal["continuous", "discrete"]
 """C's own numbers in [-1, 1]; or a choice among the game's own actions."""
 
@@ -118,8 +120,11 @@ def make_latent(
 
     agent = _agent(task, models)
     choices = _choices(agent.task, actions)
-    game = open_lanes(agent.task, 1, "gymnasium")
-    return SingleWorld(agent.real_world(game), render_mode, choices)
+    with ExitStack() as opened:
+        game = opened.enter_context(closing(open_lanes(agent.task, 1, "gymnasium")))
+        env = SingleWorld(agent.real_world(game), render_mode, choices)
+        opened.pop_all()  # the environment closes it
+    return env
 
 
 def _agent(task: str, models: str | Path | None) -> "Agent":

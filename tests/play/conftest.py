@@ -8,10 +8,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 
-from tests.agents import write_agent
+from tests.agents import a_controller, write_agent
+from world_models.controller.checkpoint import save_controllers
 from world_models.layout import AgentFiles
 from world_models.play import site
+from world_models.runtime.checkpoint import halve
 
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 FLAGS = (
@@ -41,14 +44,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def agents(tmp_path_factory) -> dict[str, AgentFiles]:
     """An agent of each task that has learned nothing."""
     folder = tmp_path_factory.mktemp("models")
-    return {task: write_agent(folder / task, task) for task in TASKS}
+    found = {task: write_agent(folder / task, task) for task in TASKS}
+    for number, name in enumerate(("tau-0.1", "tau-1.15")):  # two more C's, bred for the page
+        torch.manual_seed(10 + number)
+        bred = folder / "takecover" / "controllers" / f"{name}.safetensors"
+        save_controllers(bred, a_controller(4 + 8, "takecover"))
+    return found
 
 
 @pytest.fixture(scope="session")
-def page(agents, tmp_path_factory) -> Path:
+def large(tmp_path_factory) -> AgentFiles:
+    """One as large as the paper's, in half precision, as those are that are exported."""
+    whole = write_agent(tmp_path_factory.mktemp("whole"), "takecover", sizes=(64, 512, 5))
+    halved = AgentFiles.of(tmp_path_factory.mktemp("large"))
+    for path, half in zip(whole, halved, strict=True):
+        halve(path, half)
+    return halved
+
+
+@pytest.fixture(scope="session")
+def page(agents, large, tmp_path_factory) -> Path:
     """The folder of a page with these agents."""
     out = tmp_path_factory.mktemp("site") / "page"
-    site.build(out, agents)
+    site.build(out, agents | {"large": large})
     return out
 
 

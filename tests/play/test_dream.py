@@ -16,11 +16,11 @@ STEPS = 200
 EVERY = 20
 """Steps between two pictures that are compared."""
 DREAM = """
-const [task, temperature, seed, steps, every, done] = arguments;
+const [name, temperature, seed, steps, every, done] = arguments;
 (async () => {
   const { openRuntime } = await import("./runtime.js");
   const { loadAgent, Dream, act } = await import("./dream.js");
-  const agent = await loadAgent(await openRuntime(), `agents/${task}`);
+  const agent = await loadAgent(await openRuntime(), `agents/${name}`);
   const [controller] = agent.controllers;
   const dream = new Dream(agent, controller.ends);
   dream.reset(seed);
@@ -48,12 +48,12 @@ def chosen(world: DreamWorld, action: torch.Tensor) -> np.ndarray:
 
 
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 1.15])
-@pytest.mark.parametrize("task", TASKS)
-def test_browser_and_python_dream_the_same(browser, address, agents, task, temperature):
+@pytest.mark.parametrize("name", [*TASKS, "large"])
+def test_browser_and_python_dream_the_same(browser, address, agents, large, name, temperature):
     browser.get(address)
-    trace = browser.execute_async_script(DREAM, task, temperature, 7, STEPS, EVERY)
+    trace = browser.execute_async_script(DREAM, name, temperature, 7, STEPS, EVERY)
     assert isinstance(trace, list), trace
-    agent = Agent.from_pretrained(agents[task].vae.parent, device="cpu")
+    agent = Agent.from_pretrained((agents | {"large": large})[name].vae.parent, device="cpu")
     world = agent.dream(1, temperature)
     world.begin([7])
     draws = same = 0

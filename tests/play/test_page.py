@@ -1,6 +1,7 @@
 """The page in a real browser: every control, a phone, a page without WebGPU."""
 
 import json
+import time
 
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
@@ -53,12 +54,21 @@ def test_it_can_be_stopped_taken_step_by_step_and_begun_anew(paused):
     wait(paused, lambda: steps(paused) == 0)
     first = paused.execute_script(PICTURE)
     find(paused, "reseed").click()
-    wait(paused, lambda: "seed=3&" not in f"{paused.current_url}&")
     wait(paused, lambda: paused.execute_script(PICTURE) != first)
     fill(paused, "seed", "3")
     wait(paused, lambda: paused.execute_script(PICTURE) == first)
     find(paused, "play").click()
     wait(paused, lambda: steps(paused) > 3)
+
+
+def test_it_is_no_faster_after_it_was_stopped(browser, address):
+    """Ten steps a second stay ten, however often Play and Pause are pressed."""
+    visit(browser, address, "task=takecover")
+    set_slider(browser, "speed", 10)
+    browser.execute_script("for (let i = 0; i < 6; i++) document.getElementById('play').click()")
+    begun, before = time.perf_counter(), steps(browser)
+    time.sleep(2)
+    assert steps(browser) - before <= 10 * (time.perf_counter() - begun) + 3
 
 
 def test_keys_take_the_wheel_and_show_it(paused):
@@ -67,12 +77,12 @@ def test_keys_take_the_wheel_and_show_it(paused):
     ActionChains(paused).key_down(Keys.ARROW_LEFT).perform()
     wait(paused, lambda: find(paused, "driver").text == "You drive")
     find(paused, "step").click()
-    gauge = "#gauges output"
+    gauge = "#gauges .number"
     wait(paused, lambda: find(paused, gauge, By.CSS_SELECTOR).text == "-1.00")
     ActionChains(paused).key_up(Keys.ARROW_LEFT).perform()
     find(paused, "step").click()
     wait(paused, lambda: find(paused, gauge, By.CSS_SELECTOR).text == "0.00")
-    assert "who=you" in paused.current_url
+    wait(paused, lambda: "who=you" in paused.current_url)
     find(paused, "agent-drives").click()
     assert find(paused, "driver").text == "The agent drives"
 
@@ -115,14 +125,14 @@ def test_every_number_of_z_has_a_slider_that_moves_the_picture(paused):
     wait(paused, lambda: paused.execute_script(PICTURE) != before)
     moved = paused.execute_script(PICTURE)
     find(paused, "#z-2 ~ input[type=checkbox]", By.CSS_SELECTOR).click()
-    assert "z=2%3A4.5" in paused.current_url
+    wait(paused, lambda: "z=2%3A4.5" in paused.current_url)
     find(paused, "step").click()
     wait(paused, lambda: steps(paused) == 1)
     shown = paused.execute_script("return document.getElementById('z-2').value")
     assert float(shown) == pytest.approx(4.5)
     link = paused.current_url
     find(paused, "unpin").click()
-    assert "z=" not in paused.current_url
+    wait(paused, lambda: "z=" not in paused.current_url)
     visit(paused, *link.split("#"))
     find(paused, "play").click()
     find(paused, "reset").click()
@@ -154,7 +164,7 @@ def test_temperature_and_speed_are_moved_while_it_plays(browser, address):
     wait(browser, lambda: find(browser, "temperature-value").text == "0.05")
     set_slider(browser, "temperature", 1)
     wait(browser, lambda: find(browser, "temperature-value").text == "3.00")
-    assert "tau=3" in browser.current_url
+    wait(browser, lambda: "tau=3" in browser.current_url)
     set_slider(browser, "speed", 60)
     assert find(browser, "speed-value").text == "60"
     before = steps(browser)
@@ -181,8 +191,17 @@ def test_a_link_holds_the_dream(browser, address):
     assert find(browser, "temperature-value").text == "0.70"
     assert find(browser, "start").get_attribute("value") == "2"
     assert find(browser, "driver").text == "You drive"
-    labels = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#gauges .gauge > span")]
+    labels = [
+        row.text for row in browser.find_elements(By.CSS_SELECTOR, "#gauges .gauge > :first-child")
+    ]
     assert labels == ["steering", "gas", "brake"]
+
+
+def test_another_link_may_be_opened_in_the_same_page(browser, address):
+    visit(browser, address, "task=carracing&seed=1")
+    browser.get(f"{address}#task=pendulum&seed=2")
+    wait(browser, lambda: find(browser, "seed").get_attribute("value") == "2")
+    assert find(browser, "task").get_attribute("value") == "pendulum"
 
 
 @pytest.mark.parametrize(
@@ -202,6 +221,8 @@ def test_a_link_that_makes_no_sense_is_a_dream_all_the_same(browser, address, st
 def test_two_agents_cheat_side_by_side(browser, address):
     visit(browser, address, "task=takecover&tab=cheating")
     find(browser, "cheat-play").click()
+    names = browser.find_elements(By.CSS_SELECTOR, "#pair figcaption span:first-child")
+    assert [one.text for one in names] == ["tau-0.1", "tau-1.15"]
     figures = "#pair figcaption span:last-child"
     wait(
         browser,
@@ -214,6 +235,11 @@ def test_two_agents_cheat_side_by_side(browser, address):
     assert find(browser, "cheat-temperature-value").text == "0.05"
     find(browser, "cheat-play").click()
     assert find(browser, "cheat-play").text == "Play"
+
+
+def test_where_there_is_one_c_nobody_cheats(browser, address):
+    visit(browser, address, "task=pendulum")
+    assert not find(browser, "tab-cheating").is_displayed()
 
 
 def test_without_a_server_no_game_is_offered(browser, address):
@@ -235,9 +261,9 @@ def test_a_phone_has_all_of_it_in_its_width(open_browser, address):
     assert right.is_displayed()
     touch(phone, right)
     wait(phone, lambda: find(phone, "driver").text == "You drive")
-    wait(phone, lambda: find(phone, "#gauges output", By.CSS_SELECTOR).text == "1.00")
+    wait(phone, lambda: find(phone, "#gauges .number", By.CSS_SELECTOR).text == "1.00")
     touch(phone, None)
-    wait(phone, lambda: find(phone, "#gauges output", By.CSS_SELECTOR).text == "0.00")
+    wait(phone, lambda: find(phone, "#gauges .number", By.CSS_SELECTOR).text == "0.00")
 
 
 def touch(phone, element):

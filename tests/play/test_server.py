@@ -2,9 +2,12 @@
 
 import json
 import logging
-import socket
+import os
 import threading
 import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -25,23 +28,16 @@ STEP = {"type": "step", "action": None, "temperature": 1.0}
 
 @contextmanager
 def serving(page, sources):
-    """A real server on a free port of loopback: that port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = uvicorn.Config(
-        server.create_app(page, sources),
-        host="127.0.0.1",
-        port=port,
-        log_level="warning",
-        ws_max_size=server.LONGEST,
-    )
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, daemon=True)
+    """The server, with all its limits, on a port of loopback: that port."""
+    running = uvicorn.Server(server.configured(page, sources, "127.0.0.1", 0))
+    listening = running.config.bind_socket()
+    thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
+    deadline = time.monotonic() + 20
     while not running.started:
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    yield port
+    yield listening.getsockname()[1]
     running.should_exit = True
     thread.join(10)
 
@@ -65,8 +61,11 @@ def visitor(port, **more):
 
 
 def said(connection, message):
-    """Figures and pictures (3, 64, 64, 3) in answer to a message."""
+    """Figures and pictures (3, 64, 64, 3) in answer to a message; to the first, an introduction
+    comes before."""
     connection.send(json.dumps(message))
+    if message["type"] == "begin":
+        assert {"temperature", "controls"} == json.loads(connection.recv(10)).keys()
     figures, pictures = json.loads(connection.recv(10)), connection.recv(10)
     return figures, np.frombuffer(pictures, np.uint8).reshape(3, 64, 64, 3)
 
@@ -135,6 +134,8 @@ def test_another_game_may_follow(port):
         json.dumps(BEGIN | {"seed": -1}),
         json.dumps(BEGIN | {"seed": "4"}),
         json.dumps(BEGIN | {"more": 1}),
+        json.dumps(BEGIN | {"\u00e9" * 400: 1}),
+        json.dumps(BEGIN | {"\n\x1b[31mforged": 1}),
         json.dumps(STEP),
     ],
 )
@@ -146,6 +147,9 @@ def test_what_makes_no_sense_is_refused_and_named(port, message, caplog):
     assert caught.value.rcvd.code == server.REFUSED
     assert caught.value.rcvd.reason
     assert "refused: " in caplog.text
+    assert "\x1b" not in caplog.text
+    assert len(caplog.records) == 1
+    assert "\n" not in caplog.records[0].getMessage()
 
 
 @pytest.mark.parametrize(
@@ -209,12 +213,41 @@ def test_who_sends_nothing_has_left(port, monkeypatch):
     assert caught.value.rcvd.reason == "nothing was sent for too long"
 
 
-def test_an_agent_that_can_not_be_read_is_left_out(page, sources, tmp_path, caplog):
-    broken = tmp_path / "broken"
-    broken.mkdir()
-    playground = server.Playground(sources | {"broken": broken})
-    assert [one["name"] for one in playground.described()] == ["pendulum", "carracing"]
-    assert "broken is left out: " in caplog.text
+def test_an_agent_that_can_not_be_read_is_named(sources, tmp_path, caplog):
+    with serving(tmp_path, sources | {"broken": tmp_path / "broken"}) as other:
+        assert names_at(other) == ["pendulum", "carracing", "broken"]
+        with visitor(other) as connection:
+            connection.send(json.dumps(BEGIN | {"agent": "broken"}))
+            with pytest.raises(ConnectionClosed) as caught:
+                connection.recv(10)
+        assert caught.value.rcvd.reason == "broken: can't be read"
+    assert "broken/controller.safetensors: missing" in caplog.text
+
+
+def names_at(port, host="127.0.0.1"):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/agents", headers={"Host": host})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def test_a_name_that_another_site_has_resolved_to_this_machine_is_refused(port):
+    assert names_at(port, "localhost") == ["pendulum", "carracing"]
+    with pytest.raises(urllib.error.HTTPError, match="400"):
+        names_at(port, "evil.example")
+
+
+def test_many_begin_at_once_and_where_the_server_is_stays_as_it_was(port, sources, monkeypatch):
+    """A game opens in a folder of its own, and the working directory is the whole process's."""
+    here = os.getcwd()
+
+    def begin(number):
+        with visitor(port) as connection:
+            return said(connection, BEGIN | {"agent": "carracing", "seed": number})[1].tobytes()
+
+    with ThreadPoolExecutor(6) as pool:
+        together = list(pool.map(begin, range(6)))
+    assert together == [begin(number) for number in range(6)]
+    assert os.getcwd() == here
 
 
 def test_a_visitor_of_the_page_plays_the_game_beside_the_dream(browser, page, sources):

@@ -33,3 +33,12 @@ def load_controllers(path: Path, rnn: MDNRNN) -> Controllers:
 def read_controller_sizes(path: Path) -> ControllerSizes:
     """Reads the sizes in the header of C's file; raises CheckpointError like `load_controllers`."""
     return read_checkpoint(path, ControllerSizes)[1]
+
+
+def read_task(path: Path) -> str:
+    """Reads which task C plays; raises CheckpointError like `load_controllers`, and where the file
+    doesn't say."""
+    task = read_controller_sizes(path).task
+    if task is None:
+        raise CheckpointError(path, "doesn't say of which task it is")
+    return task

@@ -2,19 +2,25 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import webbrowser
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from fastapi.middleware.trustedhost import TrustedHostMiddleware
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from uvicorn import Config, Server
 
 from world_models.agent import Agent
 from world_models.play.session import Session
-from world_models.runtime.errors import WorldModelsError
+from world_models.play.site import of_hand
+from world_models.runtime.errors import ExtraError, WorldModelsError
 
 VISITORS = 8
 """Games that are open at a time, at most."""
@@ -23,7 +29,11 @@ IDLE_S = 60.0
 LONGEST = 4096
 """Bytes of a message, at most."""
 AGENTS_KEPT = 4
-"""Agents in memory, at most."""
+"""Agents that stay in memory while nobody plays them, at most."""
+LONGEST_REASON = 100
+"""Bytes of the reason that a connection is closed for; WebSockets allow 123."""
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+"""Names that this machine has for itself."""
 REFUSED, FULL = 1008, 1013
 """Why a connection is closed, as WebSockets number it."""
 
@@ -74,24 +84,6 @@ class Playground:
     def _load(self, name: str) -> Agent:
         return Agent.from_pretrained(self.sources[name])
 
-    def described(self) -> list[dict[str, Any]]:
-        """Returns what a visitor chooses from; agents that can't be read are left out, with a
-        line in the log."""
-        return [found for name in self.sources if (found := self._described(name))]
-
-    def _described(self, name: str) -> dict[str, Any] | None:
-        try:
-            agent = self.load(name)
-        except WorldModelsError as error:
-            log.warning("%s is left out: %s", name, error)
-            return None
-        return {
-            "name": name,
-            "task": agent.task.name,
-            "temperature": agent.controller.sizes.temperature,
-            "controls": [control._asdict() for control in agent.task.controls],
-        }
-
     async def play(self, socket: WebSocket) -> None:
         """Plays with one visitor, until one of the two has enough."""
         await socket.accept()
@@ -102,8 +94,10 @@ class Playground:
         try:
             await self._serve(socket)
         except RefusedError as error:
-            log.warning("refused: %s", error)
-            await socket.close(REFUSED, str(error)[:100])
+            # What a visitor sends may be anything: neither lines nor colours get into the log.
+            said = ascii(str(error))[1:-1]
+            log.warning("refused: %s", said)
+            await socket.close(REFUSED, said[:LONGEST_REASON])
         except TimeoutError:
             await socket.close(REFUSED, "nothing was sent for too long")
         except WebSocketDisconnect:
@@ -121,6 +115,7 @@ class Playground:
                         await asyncio.to_thread(session.close)
                         session = None
                     session = await asyncio.to_thread(self._begun, message)
+                    await socket.send_json(introduced(session.agent))
                 elif session is None:
                     raise RefusedError("a step before a game has begun")
                 else:
@@ -137,7 +132,14 @@ class Playground:
         try:
             return Session(self.load(message.agent), message.seed)
         except WorldModelsError as error:
-            raise RefusedError(str(error)) from None
+            log.warning("%s: %s", message.agent, error)  # where files are is no visitor's business
+            raise RefusedError(f"{message.agent}: can't be read") from None
+
+
+def introduced(agent: Agent) -> dict[str, Any]:
+    """Returns what a visitor has to know of an agent before a first step."""
+    temperature = agent.controller.sizes.temperature
+    return {"temperature": temperature, "controls": of_hand(agent.task)}
 
 
 async def received(socket: WebSocket) -> Begin | Step:
@@ -170,20 +172,26 @@ def from_here(socket: WebSocket) -> bool:
     return origin is None or urlsplit(origin).netloc == socket.headers.get("host")
 
 
-def create_app(page: Path, sources: Mapping[str, str | Path]) -> FastAPI:
-    """Returns the application: the page's files, the agents that there are, and play."""
-    playground = Playground(sources)
+def create_app(
+    page: Path, sources: Mapping[str, str | Path], hosts: Sequence[str] = LOOPBACK
+) -> FastAPI:
+    """Returns the application: the page's files, the agents that there are, and play.
 
+    `hosts` are the names that it may be asked for by: a page of another site that has its name
+    resolved to this machine is refused.
+    """
+    playground = Playground(sources)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
 
     @app.get("/api/agents")
-    def agents() -> list[dict[str, Any]]:
-        return playground.described()
+    def agents() -> list[str]:
+        return list(sources)
 
     @app.websocket("/api/play")
     async def play(socket: WebSocket) -> None:
         if not from_here(socket):
-            log.warning("refused: a connection from %s", socket.headers.get("origin"))
+            log.warning("refused: a connection from %a", socket.headers.get("origin"))
             await socket.close(REFUSED)
             return
         await playground.play(socket)
@@ -192,15 +200,37 @@ def create_app(page: Path, sources: Mapping[str, str | Path]) -> FastAPI:
     return app
 
 
-def serve(page: Path, sources: Mapping[str, str | Path], host: str, port: int) -> None:
-    """Serves the page until Ctrl-C."""
-    import uvicorn
-
-    uvicorn.run(
-        create_app(page, sources),
+def configured(page: Path, sources: Mapping[str, str | Path], host: str, port: int) -> Config:
+    """Returns the server's settings, with all its limits; raises ExtraError where the library is
+    missing that takes WebSockets."""
+    if find_spec("websockets") is None:
+        raise ExtraError("the playground", "play")
+    return Config(
+        create_app(page, sources, [*LOOPBACK, host]),
         host=host,
         port=port,
         log_level="warning",
         ws_max_size=LONGEST,
         ws_max_queue=4,
     )
+
+
+def serve(
+    page: Path, sources: Mapping[str, str | Path], host: str, port: int, open_browser: bool
+) -> None:
+    """Serves the page until Ctrl-C, and opens it in the browser once it is there.
+
+    Raises WorldModelsError where the address can't be listened on, ExtraError as `configured` does.
+    """
+    server = Server(configured(page, sources, host, port))
+    try:
+        listening = server.config.bind_socket()
+    except SystemExit:  # uvicorn has said why
+        raise WorldModelsError(
+            f"{host}:{port}: can't be listened on; --port names another"
+        ) from None
+    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
+    print(f"{address} (Ctrl-C ends it)", flush=True)
+    if open_browser:
+        Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+    server.run(sockets=[listening])

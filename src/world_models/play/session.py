@@ -1,5 +1,6 @@
 """One visitor's game, with the dream beside it."""
 
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,13 @@ class Session:
     def __init__(self, agent: Agent, seed: int) -> None:
         """Opens both worlds; the episode is the game's of this seed."""
         self.agent = agent
-        self.real = agent.real_world(open_lanes(agent.task, 1, "gymnasium"))
-        self.real.begin([seed])
-        self.dream: DreamWorld = dream_from(agent, self.real.frames)
-        self.dream.begin([seed])
+        with ExitStack() as opened:
+            games = opened.enter_context(closing(open_lanes(agent.task, 1, "gymnasium")))
+            self.real = agent.real_world(games)
+            self.real.begin([seed])
+            self.dream: DreamWorld = dream_from(agent, self.real.frames)
+            self.dream.begin([seed])
+            opened.pop_all()  # the session closes them
         self._totals = {"real": 0.0, "dream": 0.0}
 
     @property

@@ -39,9 +39,13 @@ RUNTIME_FILES = (
 def build(out: Path, agents: Mapping[str, AgentFiles], runtime: Path = RUNTIME) -> None:
     """Writes the page with these agents, by the names that it shows them under.
 
-    Raises WorldModelsError where the runtime has not been fetched, CheckpointError where a file of
-    an agent is missing or damaged.
+    A page that is there is replaced. Raises WorldModelsError where the runtime has not been
+    fetched, or something else is in the folder, CheckpointError where a file of an agent is missing
+    or damaged.
     """
+    out = out.resolve()
+    if out.exists() and not is_page(out) and (out.is_file() or any(out.iterdir())):
+        raise WorldModelsError(f"{out}: holds something else than a page: name another folder")
     if not agents:
         raise WorldModelsError("a page needs an agent: none comes with the package, none is named")
     if not (runtime / "dist").is_dir():
@@ -65,12 +69,9 @@ def build(out: Path, agents: Mapping[str, AgentFiles], runtime: Path = RUNTIME) 
 def write_agent(folder: Path, files: AgentFiles) -> None:
     """Writes an agent as the page reads it: two networks, first latents, and what else there is to
     know."""
-    from world_models.controller.checkpoint import load_controllers, read_controller_sizes
+    from world_models.controller.checkpoint import load_controllers, read_task
 
-    name = read_controller_sizes(files.controller).task
-    if name is None:
-        raise WorldModelsError(f"{files.controller}: doesn't say of which task it is")
-    task, vae = get_task(name), load_vae(files.vae)
+    task, vae = get_task(read_task(files.controller)), load_vae(files.vae)
     size = vae.sizes.latent_size
     rnn = load_rnn(files.rnn, size, task.action_size)
     starts = load_starts(files.starts, size)
@@ -96,7 +97,7 @@ def described(
     task: Task, rnn: MDNRNN, starts: Tensor, controllers: Mapping[str, Controllers]
 ) -> dict[str, Any]:
     """Returns all that the page has to know of an agent beside its networks."""
-    sizes, unnamed = rnn.sizes, [Control(f"{i}", None, None) for i in range(task.action_size)]
+    sizes = rnn.sizes
     return {
         "task": task.name,
         "latentSize": sizes.latent_size,
@@ -106,9 +107,15 @@ def described(
         "timeLimit": task.time_limit,
         "starts": len(starts),
         "order": information(starts).argsort(descending=True).tolist(),
-        "controls": [control._asdict() for control in task.controls or unnamed],
+        "controls": of_hand(task),
         "controllers": [of_page(name, one) for name, one in controllers.items()],
     }
+
+
+def of_hand(task: Task) -> list[dict[str, Any]]:
+    """Returns how a person plays a task; its numbers are nameless where the task doesn't say."""
+    unnamed = [Control(f"number {i + 1}", None, None) for i in range(task.action_size)]
+    return [control._asdict() for control in task.controls or unnamed]
 
 
 def information(starts: Tensor) -> Tensor:
@@ -133,12 +140,17 @@ def of_page(name: str, controllers: Controllers) -> dict[str, Any]:
     }
 
 
+def is_page(folder: Path) -> bool:
+    """Returns whether a folder holds a page that has been built."""
+    return (folder / "agents" / "index.json").exists()
+
+
 def built_page(folder: Path | None = None) -> Path:
     """Returns a folder with a built page: this one, or the package's.
 
     Raises WorldModelsError where it holds none.
     """
     page = BUILT if folder is None else folder
-    if not (page / "agents" / "index.json").exists():
+    if not is_page(page):
         raise WorldModelsError(f"{page}: no page: `make site` builds one, `--page` names it")
     return page

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from world_models.controller.checkpoint import read_controller_sizes
+from world_models.controller.checkpoint import read_task
 from world_models.layout import AgentFiles, ExportFiles
 from world_models.pretrained import hub
 from world_models.runtime.errors import CheckpointError, ExtraError, TrackingError, WorldModelsError
@@ -15,6 +15,8 @@ from world_models.runtime.files import atomic_write
 
 PACKAGED = Path(__file__).parent
 """Holds a folder for each task that has an agent in this package."""
+WHOLE = "[!.]*"
+"""Folders that are not just being written."""
 CARD = "card.md"
 """What an agent is, beside its files."""
 HUB_CARD = "README.md"
@@ -42,14 +44,14 @@ agent = Agent.from_pretrained("{task}")
 
 def pretrained_names() -> list[str]:
     """Returns the tasks that have an agent in this package, in alphabetical order."""
-    return sorted(file.parent.name for file in PACKAGED.glob("*/controller.safetensors"))
+    return sorted(file.parent.name for file in PACKAGED.glob(f"{WHOLE}/controller.safetensors"))
 
 
 def agent_folders(models: Path) -> dict[str, AgentFiles]:
     """Returns the agents in this package and in the folders of `models`, by the folders' names;
     where both have one of a name, it is that of `models`."""
     packaged = [PACKAGED / name for name in pretrained_names()]
-    found = [AgentFiles.of(folder) for folder in [*packaged, *sorted(models.glob("*"))]]
+    found = [AgentFiles.of(folder) for folder in [*packaged, *sorted(models.glob(WHOLE))]]
     return {files.vae.parent.name: files for files in found if all(file.exists() for file in files)}
 
 
@@ -135,7 +137,7 @@ def push(files: AgentFiles, repo: str, private: bool = False) -> str:
     named = AT_HUB.fullmatch(repo)
     if named is None or named["revision"]:
         raise WorldModelsError(f"{repo}: no repository's name: it is owner/name")
-    task = _task(files)
+    task = read_task(files.controller)
     _require(files)
     card = _card(files.controller.parent, task, repo).encode()
     return hub.upload(repo, {**{file.name: file for file in files}, HUB_CARD: card}, private)
@@ -144,16 +146,16 @@ def push(files: AgentFiles, repo: str, private: bool = False) -> str:
 def _card(folder: Path, task: str, repo: str) -> str:
     """The card in an agent's folder, or else a short one, which says how to load this very one."""
     found = next((folder / name for name in (CARD, HUB_CARD) if (folder / name).exists()), None)
-    text = found.read_text() if found else SHORT_CARD.format(task=task)
+    text = found.read_text(encoding="utf-8") if found else SHORT_CARD.format(task=task)
     return LOADED.sub(f'Agent.from_pretrained("{repo}")', text)
 
 
 def release(exported: ExportFiles) -> Path:
     """Copies an exported agent to this package, in place of its task's present one.
 
-    Returns its folder there. Raises CheckpointError where a file of it is missing or damaged.
+    Returns its folder there. Raises CheckpointError where a file of it is missing.
     """
-    task = _task(exported.agent)
+    task = read_task(exported.agent.controller)
     files = [*exported.agent, exported.report(CARD)]
     _require(files)
     with atomic_write(PACKAGED / task) as aside:
@@ -161,14 +163,6 @@ def release(exported: ExportFiles) -> Path:
         for file in files:
             shutil.copyfile(file, aside / file.name)
     return PACKAGED / task
-
-
-def _task(agent: AgentFiles) -> str:
-    """The task that C says it is of: given to others, it has to."""
-    task = read_controller_sizes(agent.controller).task
-    if task is None:
-        raise CheckpointError(agent.controller, "doesn't say of which task it is")
-    return task
 
 
 def _require(files: Iterable[Path]) -> None:

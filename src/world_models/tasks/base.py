@@ -32,6 +32,8 @@ class Control(NamedTuple):
     """The key that makes it 1."""
     rest: float = 0.0
     """What it is while no key is down."""
+    least: float = -1.0
+    """Up to which number it does nothing, where it goes one way only."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ TASK = Task(
     controls=(
         Control("steering", "ArrowLeft", "ArrowRight"),
         Control("gas", None, "ArrowUp", rest=-1),
-        Control("brake", None, "ArrowDown", rest=-1),
+        Control("brake", None, "ArrowDown", rest=-1, least=0),
     ),
     still=(0, -1, 0),  # at 0 the gas is half down
     extra="box2d",

@@ -75,14 +75,13 @@ def register(
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     found = client.search_model_versions(f"name = '{name}' and run_id = '{run}'")
-    if found:
-        return str(found[0].version)
     # Not `models:/ID`, which MLflow looks up in whatever store it holds for the present one.
-    version = client.create_model_version(name, model.artifact_location, run, dict(tags))
+    source = model.artifact_location
+    made = found[0] if found else client.create_model_version(name, source, run, dict(tags))
     # By this tag its pages know which version a model is.
-    known = json.dumps([{"name": name, "version": str(version.version)}])
+    known = json.dumps([{"name": name, "version": str(made.version)}])
     client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": known})
-    return str(version.version)
+    return str(made.version)
 
 
 def _logged(client: "MlflowClient", run: str, agent: AgentModel) -> "LoggedModel":
@@ -134,7 +133,10 @@ def versions(client: "MlflowClient") -> list[tuple[str, str]]:
         found = client.search_model_versions(f"name LIKE '{model_name('%')}'")
     except MlflowException as error:
         raise TrackingError(f"{client.tracking_uri}: {error.message}") from None
-    return sorted((str(one.name), str(one.version)) for one in found)
+    return [
+        (one.name, str(one.version))
+        for one in sorted(found, key=lambda one: (one.name, int(one.version)))
+    ]
 
 
 def promote(client: "MlflowClient", task: str, tag: str, value: str) -> str | None:

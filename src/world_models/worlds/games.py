@@ -68,8 +68,9 @@ def open_lanes(
 
 
 _ONE_AT_A_TIME = Lock()
-"""Held while a game of this process steps: pygame draws polygons through a buffer of the process,
-without Python's lock, so two games at once would draw into each other."""
+"""Held while a game of this process opens, or steps. The working directory is the process's; and
+pygame draws polygons through a buffer of the process, without Python's lock, so two games at once
+would draw into each other."""
 
 
 class GymnasiumLanes:
@@ -93,7 +94,7 @@ class GymnasiumLanes:
         # one race for them; so games start in a directory of their own.
         self._games: list[gymnasium.Env[Any, Any]] = []
         try:
-            with contextlib.chdir(self._directory.name):
+            with _ONE_AT_A_TIME, contextlib.chdir(self._directory.name):
                 for _ in range(count):
                     self._games.append(_open_game(task))
         except BaseException:

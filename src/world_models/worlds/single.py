@@ -11,6 +11,8 @@ from gymnasium.vector import AutoresetMode
 from world_models.worlds.base import World
 from world_models.worlds.window import Window
 
+RENDER_MODES = ("rgb_array", "human")
+
 
 class SingleWorld(gymnasium.Env[np.ndarray, Any]):
     """A world of one lane without its axis of lanes; `reset` and `step` are Gymnasium's own."""
@@ -31,6 +33,8 @@ class SingleWorld(gymnasium.Env[np.ndarray, Any]):
         """
         if world.num_envs != 1 or world.metadata["autoreset_mode"] is not AutoresetMode.DISABLED:
             raise ValueError("a single world needs one lane, with autoreset disabled")
+        if render_mode not in (None, *RENDER_MODES):
+            raise ValueError(f"render_mode: {render_mode}; there are: {', '.join(RENDER_MODES)}")
         self.world = world
         self.observation_space = world.single_observation_space
         self.choices = np.asarray(choices, np.float32)
@@ -39,7 +43,7 @@ class SingleWorld(gymnasium.Env[np.ndarray, Any]):
         )
         self.render_mode = render_mode or world.render_mode
         shared = {k: v for k, v in world.metadata.items() if k != "autoreset_mode"}
-        self.metadata = shared | {"render_modes": ["rgb_array", "human"]}
+        self.metadata = shared | {"render_modes": list(RENDER_MODES)}
         self._window = Window() if render_mode == "human" else None
 
     def reset(

@@ -1,6 +1,6 @@
 // The page: which tab is open, which agent is loaded, and what the address says.
 
-import { CheatingTab } from "./cheating_tab.js";
+import { CheatingTab, pairOf } from "./cheating_tab.js";
 import { loadAgent } from "./dream.js";
 import { DreamTab } from "./dream_tab.js";
 import { GameTab, servedAgents } from "./game_tab.js";
@@ -9,13 +9,16 @@ import { readState, writeState } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
 const TABS = ["dream", "cheating", "game"];
+const TOLD_MS = 200;
 
 const state = readState(location.hash);
 const agents = new Map();
 let runtime;
+const cheating = new CheatingTab(failed);
 let dream;
-let cheating;
 let game;
+let served;
+let told;
 
 function say(text) {
   $("message").textContent = text;
@@ -26,15 +29,22 @@ function failed(error) {
   say(`Something went wrong: ${error.message ?? error}`);
 }
 
+// Browsers take so many changes of the address, and no more.
 function changed() {
-  history.replaceState(null, "", writeState(state));
+  clearTimeout(told);
+  told = setTimeout(() => history.replaceState(null, "", writeState(state)), TOLD_MS);
 }
 
 async function open(task) {
   say(`Waking up ${task} …`);
-  if (!agents.has(task)) agents.set(task, await loadAgent(runtime, `agents/${task}`));
+  const folder = `agents/${encodeURIComponent(task)}`;
+  if (!agents.has(task)) agents.set(task, await loadAgent(runtime, folder));
+  const agent = agents.get(task);
+  $("tab-cheating").hidden = !pairOf(agent).length;
+  $("card").hidden = !agent.card;
+  $("card").href = `${folder}/card.md`;
   say("");
-  return agents.get(task);
+  return agent;
 }
 
 async function choose(tab) {
@@ -45,16 +55,15 @@ async function choose(tab) {
     $(`tab-${name}`).tabIndex = name === tab ? 0 : -1;
   }
   if (tab !== "dream") await dream.pause();
-  cheating?.toggle(false);
+  cheating.toggle(false);
   game?.toggle(false);
-  if (tab === "cheating" && cheating?.agent !== dream.agent) {
-    cheating = new CheatingTab(dream.agent, failed);
-  }
-  if (tab === "game") game ??= new GameTab(failed);
+  if (tab === "cheating") cheating.use(dream.agent);
+  if (tab === "game") game ??= new GameTab(served, failed);
   changed();
 }
 
 function listen() {
+  addEventListener("hashchange", () => location.reload()); // another link, in the page that is open
   for (const name of TABS) $(`tab-${name}`).addEventListener("click", () => choose(name).catch(failed));
   document.querySelector("[role=tablist]").addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -72,7 +81,8 @@ async function begin() {
     openRuntime(state.backend).then((opened) => (runtime = opened)),
   ]);
   $("backend").textContent = runtime.name;
-  $("tab-game").hidden = !(await servedAgents()).length;
+  served = await servedAgents();
+  $("tab-game").hidden = !served.length;
   dream = new DreamTab(tasks, state, { open, changed, failed });
   listen();
   await dream.choose(tasks.includes(state.task) ? state.task : tasks[0]);

@@ -5,7 +5,7 @@ const REACH = 4.5; // of z, to either side, that the mixture is drawn over
 function colours() {
   const style = getComputedStyle(document.documentElement);
   const of = (name) => style.getPropertyValue(name).trim();
-  return { line: of("--line"), accent: of("--accent"), warm: of("--warm"), soft: of("--soft") };
+  return { line: of("--line"), accent: of("--accent"), warm: of("--warm") };
 }
 
 // Puts pixels on a canvas of their size; the page enlarges it.
@@ -18,7 +18,7 @@ export class Gauges {
     this.rows = controls.map(({ name }) => {
       const row = document.createElement("div");
       row.className = "gauge";
-      row.innerHTML = '<span></span><div class="track"><div class="value"></div></div><output></output>';
+      row.innerHTML = '<span></span><div class="track"><div class="value"></div></div><span class="number"></span>';
       row.firstChild.textContent = name;
       return row;
     });
@@ -29,20 +29,16 @@ export class Gauges {
   // A control of two ways fills from the middle, one of one way from the left.
   show(action) {
     action.forEach((value, number) => {
-      const { less } = this.controls[number];
+      const { less, least } = this.controls[number];
       const zero = less ? 0.5 : 0;
-      const at = Math.max(0, Math.min(1, less ? (value + 1) / 2 : this.pressed(number, value)));
+      const at = Math.max(0, less ? (value + 1) / 2 : (value - least) / (1 - least));
       const bar = this.rows[number].querySelector(".value");
       bar.style.left = `${100 * Math.min(zero, at)}%`;
       bar.style.width = `${100 * Math.abs(at - zero)}%`;
-      this.rows[number].querySelector("output").textContent = value.toFixed(2);
+      this.rows[number].querySelector(".number").textContent = value.toFixed(2);
     });
   }
 
-  // Gas is half down at 0, brake not at all: the name tells, as the game has it.
-  pressed(number, value) {
-    return this.controls[number].name === "brake" ? value : (value + 1) / 2;
-  }
 }
 
 // M's Gaussians for one number of z, their sum, and the value that was drawn.

@@ -7,19 +7,30 @@ import { placeOf, temperatureAt } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
 
+// The controllers of an agent that are held beside each other: those that were bred for it, the
+// first and the last; none where there are fewer than two.
+export function pairOf(agent) {
+  const bred = agent.controllers.filter(({ name }) => name.startsWith("tau-"));
+  const among = bred.length > 1 ? bred : agent.controllers;
+  return among.length > 1 ? [among[0], among.at(-1)] : [];
+}
+
 export class CheatingTab {
-  constructor(agent, failed) {
-    this.agent = agent;
+  constructor(failed) {
     this.player = new Player(() => this.tick(), failed);
     this.player.rate = 40;
-    const controllers = agent.controllers;
-    const bred = controllers.filter(({ name }) => name.startsWith("tau-"));
-    const [first, last] = bred.length > 1 ? [bred[0], bred.at(-1)] : [controllers[0], controllers.at(-1)];
-    this.sides = [first, last].map((controller) => new Side(agent, controller));
-    $("pair").replaceChildren(...this.sides.map(({ figure }) => figure));
     $("cheat-temperature").addEventListener("input", () => this.heat());
     $("cheat-play").addEventListener("click", () => this.toggle());
-    $("cheat-temperature").value = placeOf(Math.max(0.05, first.temperature));
+  }
+
+  // Takes over another agent's pair.
+  use(agent) {
+    if (this.agent === agent) return;
+    this.agent = agent;
+    const pair = pairOf(agent);
+    this.sides = pair.map((controller) => new Side(agent, controller));
+    $("pair").replaceChildren(...this.sides.map(({ figure }) => figure));
+    $("cheat-temperature").value = placeOf(Math.max(0.05, pair[0].temperature));
     this.heat();
     this.seed = 1;
     this.begin();

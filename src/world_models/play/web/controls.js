@@ -44,6 +44,7 @@ export class Controls {
   key(event, down) {
     const typing = event.target.closest?.("input, select, textarea, [role=tab]");
     const known = this.controls.some(({ less, more }) => [less, more].includes(event.key));
+    if (!down) this.held.delete(event.key); // wherever the focus is by now
     if (!known || typing || !this.active() || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     this.hold(event.key, down);

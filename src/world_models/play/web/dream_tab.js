@@ -5,10 +5,11 @@ import { Controls } from "./controls.js";
 import { act, Dream, SIZE } from "./dream.js";
 import { Player } from "./player.js";
 import { Sliders } from "./sliders.js";
-import { placeOf, temperatureAt } from "./state.js";
+import { placeOf, temperatureAt, writeState } from "./state.js";
 
 const STARTS_SHOWN = 12;
 const REST_MS = 900; // between an end and the next episode
+const EPISODES = 200; // that are remembered
 const $ = (id) => document.getElementById(id);
 const anySeed = () => Math.floor(Math.random() * 2 ** 31);
 
@@ -79,12 +80,10 @@ export class DreamTab {
     $("controller").replaceChildren(...names);
     $("number").replaceChildren(...agent.order.map((index) => new Option(`z ${index}`, index)));
     $("start").max = agent.starts - 1;
-    $("card").hidden = !agent.card;
-    $("card").href = `agents/${task}/card.md`;
     this.steer(state.controller ?? "");
     this.heat(state.temperature ?? this.controller.temperature);
     this.hurry(this.player.rate);
-    this.drive(state.who);
+    this.drive(state.who, true);
     await this.begin({ seed: state.seed ?? anySeed() });
     if ($("starts-details").open) await this.showStarts();
     this.play();
@@ -109,7 +108,8 @@ export class DreamTab {
     $("speed-value").textContent = rate;
   }
 
-  drive(who) {
+  drive(who, anyway = false) {
+    if (this.state.who === who && !anyway) return;
     this.state.who = who;
     const you = who === "you";
     $("driver").textContent = you ? "You drive" : "The agent drives";
@@ -176,6 +176,10 @@ export class DreamTab {
       row.append(Object.assign(document.createElement("td"), { textContent: cell }));
     }
     $("history").prepend(row);
+    if (this.episodes.length > EPISODES) {
+      this.episodes.shift();
+      $("history").lastChild.remove();
+    }
     drawHistory($("history-chart"), this.episodes.slice(-40).map(({ total }) => total));
     if (this.player.playing) {
       this.resting = true;
@@ -238,7 +242,7 @@ export class DreamTab {
   }
 
   async copyLink() {
-    const link = location.href;
+    const link = new URL(writeState(this.state), location.href).href;
     try {
       await navigator.clipboard.writeText(link);
       $("link").textContent = "Copied";

@@ -19,7 +19,7 @@ export async function servedAgents() {
 }
 
 export class GameTab {
-  constructor(failed) {
+  constructor(agents, failed) {
     this.failed = failed;
     this.you = false;
     this.controls = new Controls($("game-pads"), () => !$("game").hidden, () => this.drive(true));
@@ -27,25 +27,16 @@ export class GameTab {
     $("game-you").addEventListener("click", () => this.drive(!this.you));
     $("game-agent").addEventListener("change", () => this.restart());
     $("game-temperature").addEventListener("input", () => this.heat());
+    $("game-agent").replaceChildren(...agents.map((name) => new Option(name, name)));
     $("game-temperature").value = placeOf(1);
-    servedAgents().then((agents) => {
-      this.agents = agents;
-      $("game-agent").replaceChildren(...agents.map(({ name }) => new Option(name, name)));
-      this.restart();
-    });
+    this.heat();
   }
 
-  get agent() {
-    return this.agents.find(({ name }) => name === $("game-agent").value);
-  }
-
+  // Leaves the game that is open; Play begins another.
   restart() {
     this.toggle(false);
     this.socket?.close();
     this.socket = null;
-    this.controls.use(this.agent.controls);
-    $("game-temperature").value = placeOf(Math.min(3, Math.max(0.05, this.agent.temperature)));
-    this.heat();
   }
 
   heat() {
@@ -68,40 +59,57 @@ export class GameTab {
   connect() {
     const address = new URL("api/play", location.href);
     address.protocol = address.protocol.replace("http", "ws");
-    this.socket = new WebSocket(address);
-    this.socket.binaryType = "arraybuffer";
-    this.socket.onopen = () => {
-      this.send({ type: "begin", agent: this.agent.name, seed: Math.floor(Math.random() * 2 ** 31) });
-    };
-    this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.told(JSON.parse(data)) : this.show(data));
-    this.socket.onclose = ({ reason }) => this.lost(reason);
+    const socket = new WebSocket(address);
+    const mine = (does) => (event) => this.socket === socket && does(event);
+    this.socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = mine(() => this.begin());
+    socket.onmessage = mine(({ data }) => (typeof data === "string" ? this.told(JSON.parse(data)) : this.show(data)));
+    socket.onclose = mine(({ reason }) => this.lost(reason));
+  }
+
+  begin() {
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    this.asked = true;
+    this.send({ type: "begin", agent: $("game-agent").value, seed });
   }
 
   lost(reason) {
-    if (!this.playing) return;
-    this.toggle(false);
+    const playing = this.playing;
     this.socket = null;
-    this.failed(new Error(reason || "the server is gone; press Play to try again"));
+    this.toggle(false);
+    if (playing) this.failed(new Error(reason || "the server is gone; press Play to try again"));
   }
 
   send(message) {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(message));
   }
 
-  // Asks for the next step; the answer to it is figures, then pictures.
+  // Asks for the next step, once; the answer to it is figures, then pictures.
   ask() {
+    if (this.asked || !this.playing) return;
+    this.asked = true;
     const action = this.you ? this.controls.action() : null;
     this.send({ type: "step", action, temperature: this.temperature });
   }
 
   told(figures) {
+    if (figures.controls) return this.introduced(figures);
     const of = ({ steps, total, finished }) => `${steps} steps, return ${total.toFixed(1)}${finished ? ", the end" : ""}`;
     $("game-real-figures").textContent = of(figures.real);
     $("game-dream-figures").textContent = of(figures.dream);
     this.over = figures.real.finished && figures.dream.finished;
   }
 
+  // What there is to know of an agent before its first step.
+  introduced({ controls, temperature }) {
+    this.controls.use(controls);
+    $("game-temperature").value = placeOf(Math.min(3, Math.max(0.05, temperature)));
+    this.heat();
+  }
+
   show(data) {
+    this.asked = false;
     const bytes = new Uint8Array(data);
     PICTURES.forEach((id, number) => {
       const pixels = new ImageData(SIZE, SIZE);
@@ -113,6 +121,6 @@ export class GameTab {
       $(id).getContext("2d").putImageData(pixels, 0, 0);
     });
     if (this.over) this.restart();
-    else if (this.playing) setTimeout(() => this.playing && this.ask(), 1000 / 40);
+    else if (this.playing) setTimeout(() => this.ask(), 1000 / 40);
   }
 }

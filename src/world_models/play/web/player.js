@@ -2,13 +2,14 @@
 
 export class Player {
   constructor(tick, failed) {
-    Object.assign(this, { tick, failed, rate: 30, playing: false, busy: Promise.resolve() });
+    Object.assign(this, { tick, failed, rate: 30, chain: 0, playing: false });
+    this.busy = Promise.resolve();
   }
 
   play() {
     if (this.playing) return;
     this.playing = true;
-    this.next(performance.now());
+    this.next(performance.now(), ++this.chain);
   }
 
   pause() {
@@ -24,11 +25,12 @@ export class Player {
     return this.busy;
   }
 
-  async next(due) {
-    if (!this.playing) return;
+  // Of the chain that the last play began; one that was paused is over, whatever it still waits for.
+  async next(due, chain) {
+    if (!this.playing || chain !== this.chain) return;
     await this.once();
     const now = performance.now();
     const then = Math.max(due + 1000 / this.rate, now - 100); // a tab that slept doesn't catch up
-    setTimeout(() => this.next(then), Math.max(0, then - now));
+    setTimeout(() => this.next(then, chain), Math.max(0, then - now));
   }
 }

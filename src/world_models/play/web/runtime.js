@@ -31,9 +31,13 @@ export class Runtime {
   }
 }
 
+// Whether the browser has a GPU that it lets pages compute on; one that is imitated is no gain.
 async function hasGpu() {
   try {
-    return Boolean(await navigator.gpu?.requestAdapter());
+    const adapter = await navigator.gpu?.requestAdapter();
+    const device = adapter && !adapter.info?.isFallbackAdapter && (await adapter.requestDevice());
+    device?.destroy();
+    return Boolean(device);
   } catch {
     return false;
   }

@@ -25,7 +25,7 @@ export class Sliders {
     row.className = "slider";
     row.innerHTML = `<label for="z-${index}">z<sub>${index}</sub></label>
       <input id="z-${index}" type="range" min="-5" max="5" step="0.01" />
-      <output for="z-${index}"></output>
+      <span class="number"></span>
       <input type="checkbox" aria-label="Pin z ${index}" title="Pin" />
       <span class="previews" hidden></span>`;
     const [, range, value, pin] = row.children;
@@ -78,6 +78,7 @@ export class Sliders {
         const canvas = document.createElement("canvas");
         canvas.width = canvas.height = SIZE;
         canvas.title = `z ${index} = ${value}`;
+        canvas.setAttribute("role", "img");
         show(canvas, await this.agent.draw(other));
         pictures.push(canvas);
       }
