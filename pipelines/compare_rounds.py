@@ -37,10 +37,9 @@ def film(context: Context, rounds: list[Context]) -> None:
             watched.append(watch(agent.real_world(lanes), agent, TEST[0], steps))
         for shown in zip(*watched, strict=True):
             yield beside(*(game for game, _ in shown))
-            progress.advance()
 
     with ExitStack() as opened, Progress("compare_rounds, video", steps, "frames") as progress:
-        save_video(file, frames(opened))
+        save_video(file, progress.each(frames(opened)))
     context.tracking.log_artifact(file)
 
 

@@ -108,11 +108,6 @@ class Context:
         """Returns this stage with the files of the agent that it exports."""
         return replace(self, files=ExportFiles(self.params.round))
 
-    @property
-    def revision(self) -> str:
-        """The commit that the stage runs at; empty where there is no repository."""
-        return _revision()
-
     def open_latents(self, size: int) -> EpisodeStore:
         """Opens the data set through V; raises StoreError where its z has another size than V's."""
         store = EpisodeStore(self.files.latents)
@@ -215,7 +210,7 @@ def _run(
             stage=name,
             task=params.task,
             scale=params.scale,
-            revision=_revision(),
+            revision=revision(),
             tags=_tags(origin) | {"start": run_name(state), "round": round_},
             id_file=state / "run-id",
         ) as run,
@@ -266,6 +261,7 @@ def _tags(origin: Lineage) -> dict[str, str]:
     return {key: value for key, value in of_dvc.items() if value} | auto
 
 
-def _revision() -> str:
+def revision() -> str:
+    """Returns the commit that is checked out; empty where there is no repository."""
     command = ["git", "rev-parse", "HEAD"]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

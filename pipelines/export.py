@@ -3,12 +3,13 @@
 from collections import Counter
 
 from pipelines import evaluate
-from pipelines.context import Context, main
+from pipelines.context import Context, main, revision
 from pipelines.dvc.lineage import committed
 from world_models.data.store import EpisodeStore
 from world_models.evaluation.protocol import agent_to_score, protocol
 from world_models.layout import AgentFiles
 from world_models.params import SECTIONS
+from world_models.pretrained import CARD
 from world_models.reporting.card import Card, markdown_card
 from world_models.reporting.tables import read_summary
 from world_models.runtime.checkpoint import halve, read_parameter_count
@@ -29,7 +30,7 @@ def run(context: Context) -> None:
         halve(whole, half)
     agent = agent_to_score(context.task, exported.files.agent)
     evaluate.score(exported, agent, ("real", "dream"))
-    exported.write_text("card.md", markdown_card(card(context, exported)))
+    exported.write_text(CARD, markdown_card(card(context, exported)))
 
 
 def card(context: Context, exported: Context) -> Card:
@@ -43,7 +44,7 @@ def card(context: Context, exported: Context) -> Card:
         "seed": str(params.of(params.chain[0]).seed),
         "data": data(EpisodeStore(context.files.latents)),
         "parameters of V, M, C": ", ".join(counts(files.agent)),
-        "revision": context.revision,
+        "revision": revision(),
         "DVC key of its controller": made.key,
     }
     return Card(
@@ -53,11 +54,7 @@ def card(context: Context, exported: Context) -> Card:
         {"the game": scores["real"], "the dream": scores["dream"]},
         context.config.evaluate.episodes,
         {f"{name}.safetensors": holds for name, holds in HOLDS.items()},
-        {
-            name: section.model_dump()
-            for name, kind in SECTIONS.items()
-            if (section := params.section(kind))
-        },
+        {name: params.section(kind).model_dump() for name, kind in SECTIONS.items()},
     )
 
 

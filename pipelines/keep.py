@@ -6,7 +6,6 @@ results/SCALE/ROUND/seed-N/, which is committed: the results page is made of not
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from world_models.params import PARAMS, Params, round_names
 from world_models.reporting.kept import RUN, read_description
 from world_models.runtime.errors import ConfigError, WorldModelsError
 from world_models.runtime.files import atomic_write
-from world_models.tracking.client import default_uri
+from world_models.tracking.client import present_uri
 from world_models.tracking.history import PastRun, past_run
 
 LOCK = Path("dvc.lock")
@@ -98,7 +97,7 @@ def describe(params: Params, seed: int, names: list[str]) -> dict[str, Any]:
 
 def made_by(name: str) -> PastRun:
     """Returns the run that made a stage's results; raises ConfigError where MLflow has none."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or default_uri(Path())
+    uri = present_uri()
     run = past_run(uri, EXPERIMENT, committed(name).outputs)
     if run is None:
         remedy = f"`dvc repro --force --single-item {name}` makes one"

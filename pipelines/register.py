@@ -11,8 +11,7 @@ from world_models.params import SECTIONS
 from world_models.reporting.tables import WORLDS, interval, read_summary, table
 from world_models.runtime.checkpoint import read_sizes
 from world_models.runtime.errors import DISTRIBUTION
-from world_models.tasks.base import FRAME_SIZE
-from world_models.tracking.registry import AgentModel, Array
+from world_models.tracking.registry import AgentModel
 from world_models.tracking.run import flatten
 
 SERVED = Path("src", "world_models", "served.py")
@@ -54,15 +53,12 @@ def run(context: Context) -> None:
 def agent_model(context: Context) -> AgentModel:
     """Returns the agent as MLflow is to have it."""
     files, task = context.files.agent, context.task
-    memory = Array((int(read_sizes(files.rnn)["hidden_size"]),))
-    state = {"hidden": memory, "cell": memory}
     return AgentModel(
         task.name,
         files,
         SERVED.resolve(),
-        {"frame": Array((FRAME_SIZE, FRAME_SIZE, 3), "uint8")} | state,
-        {"action": Array((task.action_size,))} | state,
-        {"seed": -1, "step": 0},
+        task.action_size,
+        int(read_sizes(files.rnn)["hidden_size"]),
         f"{DISTRIBUTION}=={version(DISTRIBUTION)}",
     )
 

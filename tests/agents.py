@@ -4,12 +4,14 @@ from pathlib import Path
 
 import torch
 
+import world_models
 from world_models.controller.checkpoint import save_controllers
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.layout import AgentFiles
 from world_models.rnn.checkpoint import save_rnn
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.tasks import get_task
+from world_models.tracking.registry import AgentModel
 from world_models.vae.checkpoint import save_vae
 from world_models.vae.model import VAE, VAESizes
 from world_models.vae.starts import save_starts
@@ -37,6 +39,12 @@ def write_agent(
     save_controllers(files.controller, a_controller(latent + hidden, task, not still))
     save_starts(files.starts, torch.zeros(3, 2, latent))
     return files
+
+
+def as_model(task: str, files: AgentFiles) -> AgentModel:
+    """Such an agent as MLflow is to have it."""
+    code = Path(world_models.__file__).with_name("served.py")
+    return AgentModel(task, files, code, 1, 8, "world-models-vmc")
 
 
 def a_controller(features: int, task: str, scale: float = 1.0) -> Controllers:

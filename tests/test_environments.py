@@ -57,11 +57,12 @@ def test_it_passes_gymnasiums_own_checks(models, name, render_mode, monkeypatch)
 
 
 @quiet
-def test_so_it_does_with_the_games_own_actions(takecover):
+def test_so_it_does_with_the_games_own_actions(takecover, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     name = "world_models:WorldModels/TakeCoverDream-v0"
     with gymnasium.make(name, models=takecover, actions="discrete") as env:
         assert env.action_space == Discrete(3)
-        check_env(env.unwrapped, skip_render_check=True)
+        check_env(env.unwrapped)
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])

@@ -5,16 +5,14 @@ import os
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import world_models
-from tests.agents import write_agent
+from tests.agents import as_model, write_agent
 from world_models.agent import Agent
 from world_models.tracking.client import default_uri, existing_store
-from world_models.tracking.registry import AgentModel, Array, register
+from world_models.tracking.registry import register
 from world_models.tracking.run import stage_run
 from world_models.worlds.games import open_lanes
 
@@ -40,14 +38,7 @@ def store(tmp_path_factory):
     """The folder of a store in which an agent for Pendulum is registered, and that agent."""
     folder = tmp_path_factory.mktemp("store")
     files = write_agent(folder / "agent")
-    memory = Array((8,))
-    state = {"hidden": memory, "cell": memory}
-    code = Path(world_models.__file__).with_name("served.py")
-    inputs = {"frame": Array((64, 64, 3), "uint8")} | state
-    params = {"seed": -1, "step": 0}
-    model = AgentModel(
-        "pendulum", files, code, inputs, {"action": Array((1,))} | state, params, "world-models"
-    )
+    model = as_model("pendulum", files)
     with stage_run(
         uri=default_uri(folder),
         artifact_root=folder / "artifacts",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from world_models.runtime.errors import ExtraError, FileError, ScoresError, WorldModelsError
 
 if TYPE_CHECKING:
-    from world_models.agent import AgentFiles
+    from world_models.agent import Agent, AgentFiles
     from world_models.evaluation.gate import Judgement
 
 
@@ -181,15 +181,15 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(json.dumps(summary(np.concatenate(returns)), indent=2))
 
 
-def _require_agent(options: argparse.Namespace, agent: "AgentFiles") -> None:
-    """Whatever is wrong with the agent's files is said before anything is played."""
+def _require_agent(options: argparse.Namespace, agent: "AgentFiles") -> "Agent":
+    """The agent; whatever is wrong with its files is said before anything is played."""
     from world_models.evaluation.protocol import agent_to_score
     from world_models.layout import maker, repro
     from world_models.params import PARAMS, round_names
     from world_models.tasks import get_task
 
     try:
-        agent_to_score(get_task(options.task), agent)
+        return agent_to_score(get_task(options.task), agent)
     except FileError as error:
         _, made, round_ = (maker(error.path) or "").partition("@")
         if not made or not error.fault.startswith("missing"):
@@ -201,18 +201,14 @@ def _require_agent(options: argparse.Namespace, agent: "AgentFiles") -> None:
 
 def _video(options: argparse.Namespace) -> None:
     """Writes a film of the agent, and prints where it is."""
-    from world_models.agent import load_agent
     from world_models.data.seeds import VALIDATE
     from world_models.pretrained import located
     from world_models.reporting.pictures import save_gif, save_video
     from world_models.reporting.videos import film
-    from world_models.runtime.devices import best_device
     from world_models.runtime.progress import Progress
-    from world_models.tasks import get_task
 
     with located(_source(options)) as files:
-        _require_agent(options, files)
-        agent = load_agent(files, get_task(options.task), best_device())
+        agent = _require_agent(options, files)
     out = options.out or Path(f"{options.task}.{'gif' if options.gif else 'mp4'}")
     seed = VALIDATE.start if options.seed is None else options.seed
     with Progress("video", options.steps, "frames") as progress:

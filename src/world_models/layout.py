@@ -99,10 +99,9 @@ class ExportFiles(RoundFiles):
         """The folder."""
         return Path("exports", self.name)
 
-    @property
-    def agent(self) -> AgentFiles:
-        """V, M and C, and where its dreams begin."""
-        return AgentFiles.of(self.folder)
+    def model(self, name: str) -> Path:
+        """Returns one of the agent's files."""
+        return self.folder / f"{name}.safetensors"
 
     def report(self, name: str) -> Path:
         """Returns one of the other files."""

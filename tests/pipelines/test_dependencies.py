@@ -25,8 +25,6 @@ EXCUSED = {
         *("controller/checkpoint", "rnn/checkpoint", "rnn/inference", "rnn/mixture"),
         *("vae/checkpoint", "vae/inference", "vae/starts"),
     },
-    # It says how large a frame is.
-    "register": {"tasks/base"},
     # It counts C's parameters.
     "compare_inputs": {
         *("controller/checkpoint", "rnn/mixture", "rnn/model", "worlds/config", "worlds/features"),

@@ -5,13 +5,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-import world_models
-from tests.agents import write_agent
+from tests.agents import as_model, write_agent
 from world_models.runtime.errors import TrackingError
 from world_models.tracking.client import default_uri, existing_store
 from world_models.tracking.registry import (
-    AgentModel,
-    Array,
     download_version,
     model_name,
     promote,
@@ -32,16 +29,7 @@ def an_agent(folder, number):
     """One that knows nothing, unlike those of other numbers."""
     files = write_agent(folder)
     files.starts.write_text(f"agent {number}")
-    memory = Array((8,))
-    return AgentModel(
-        "carracing",
-        files,
-        Path(world_models.__file__).with_name("served.py"),
-        {"frame": Array((64, 64, 3), "uint8"), "hidden": memory, "cell": memory},
-        {"action": Array((1,)), "hidden": memory, "cell": memory},
-        {"seed": -1, "step": 0},
-        "world-models",
-    )
+    return as_model("carracing", files)
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from world_models.runtime.errors import TrackingError
+from world_models.tasks.base import FRAME_SIZE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,13 +30,6 @@ def model_name(task: str) -> str:
     return f"world-models-{task}"
 
 
-class Array(NamedTuple):
-    """An array that goes into a model or comes out of it, without its first axis."""
-
-    shape: tuple[int, ...]
-    dtype: str = "float32"
-
-
 @dataclass(frozen=True)
 class AgentModel:
     """An agent as a model of MLflow's."""
@@ -45,10 +39,9 @@ class AgentModel:
     """The agent's own."""
     code: Path
     """The script that loads it: one that calls `mlflow.models.set_model`."""
-    inputs: Mapping[str, Array]
-    outputs: Mapping[str, Array]
-    params: Mapping[str, int]
-    """Defaults of what a call may be given beside arrays."""
+    action_size: int
+    hidden_size: int
+    """Numbers in M's hidden state, and in its cell state."""
     requirement: str
     """What has to be installed where the model is loaded, as pip is told it."""
 
@@ -98,18 +91,21 @@ def _logged(client: "MlflowClient", run: str, agent: AgentModel) -> "LoggedModel
 
 
 def _save(folder: Path, agent: AgentModel, run: str, model: str) -> None:
-    """Writes a model to a folder inside this one."""
+    """Writes a model to a folder inside this one, for `served.py`'s arrays."""
     import mlflow.pyfunc
     from mlflow.models import Model, ModelSignature
     from mlflow.types import DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-    def schema(arrays: Mapping[str, Array]) -> Schema:
-        return Schema(
-            [TensorSpec(np.dtype(one.dtype), (-1, *one.shape), n) for n, one in arrays.items()]
-        )
+    memory = np.zeros((1, agent.hidden_size), np.float32)
+    state = {"hidden": memory, "cell": memory}
+    inputs = {"frame": np.zeros((1, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)} | state
+    outputs = {"action": np.zeros((1, agent.action_size), np.float32)} | state
 
-    params = [ParamSpec(name, DataType.long, value) for name, value in agent.params.items()]
-    signature = ModelSignature(schema(agent.inputs), schema(agent.outputs), ParamSchema(params))
+    def schema(arrays: Mapping[str, np.ndarray]) -> Schema:
+        return Schema([TensorSpec(one.dtype, (-1, *one.shape[1:]), n) for n, one in arrays.items()])
+
+    params = [ParamSpec(n, DataType.long, value) for n, value in (("seed", -1), ("step", 0))]
+    signature = ModelSignature(schema(inputs), schema(outputs), ParamSchema(params))
     (folder / FOLDER).mkdir()
     for file in agent.files:
         shutil.copyfile(file, folder / FOLDER / file.name)
@@ -118,7 +114,7 @@ def _save(folder: Path, agent: AgentModel, run: str, model: str) -> None:
         python_model=str(agent.code),
         artifacts={FOLDER: str(folder / FOLDER)},
         signature=signature,
-        input_example={n: np.zeros((1, *one.shape), one.dtype) for n, one in agent.inputs.items()},
+        input_example=inputs,
         pip_requirements=[agent.requirement],
         mlflow_model=Model(run_id=run, model_id=model),
     )
