@@ -21,7 +21,7 @@ def run(context: Context) -> None:
     episodes = context.files.episodes
     made = context.state / "episodes"
     play_shards(context, made)
-    if context.params.after is not None:
+    if context.adds_to_data:
         add_shards(EpisodeStore(context.before.files.episodes), made)
     link_shards(made, episodes)
     report(context, EpisodeStore(episodes).episodes())
@@ -48,7 +48,7 @@ def report(context: Context, episodes: list[EpisodeAt]) -> None:
     lengths = [at.length for at in episodes if at.round == context.params.round]
     steps = sum(lengths)
     metrics = {"episodes": len(lengths), "steps": steps, "mean_length": steps / len(lengths)}
-    if context.params.after is not None:
+    if context.adds_to_data:
         metrics["all_episodes"] = len(episodes)
     context.tracking.log_metrics(metrics)
     context.write_metrics("collect.json", metrics)
@@ -65,9 +65,11 @@ def origin(context: Context) -> Origin:
     if context.params.after is None:
         return Origin(context.params.round)
     before = context.before.files
+    agent = before.agent if context.config.collect.policy == "agent" else None
+    if not context.adds_to_data:
+        return Origin(context.params.round, agent=agent)
     store = EpisodeStore(before.episodes)
     after_all_seeds = max(at.seed for at in store.episodes()) + 1
-    agent = before.agent if context.config.collect.policy == "agent" else None
     return Origin(context.params.round, len(store.shards), after_all_seeds, agent)
 
 

@@ -24,7 +24,8 @@ from world_models.controller.config import ControllerConfig
 from world_models.data.store import EpisodeStore
 from world_models.evaluation.config import EvaluateConfig, FidelityConfig
 from world_models.layout import ExportFiles, RoundFiles, SweepFiles, explain
-from world_models.params import NOTHING, PARAMS, SECTIONS, Params, round_names
+from world_models.params import ORIGINS, PARAMS, PRETRAINED, SECTIONS, Params, round_names
+from world_models.pretrained import packaged
 from world_models.rnn.config import RNNConfig
 from world_models.runtime.errors import ConfigError, StoreError, WorldModelsError
 from world_models.runtime.files import atomic_write
@@ -86,11 +87,19 @@ class Context:
     def before(self) -> "Context":
         """The same stage of the round that this one goes on from: its files are there.
 
-        Raises ConfigError where this is a task's first round.
+        Raises ConfigError where this is a task's first round, or goes on from an agent that the
+        package doesn't have.
         """
         if self.params.after is None:
             raise ConfigError(f"{self.params.round} is a first round: it goes on from nothing")
+        if self.params.after == PRETRAINED:
+            return replace(self, files=packaged(self.task.name))
         return self.of(self.params.after)
+
+    @property
+    def adds_to_data(self) -> bool:
+        """Whether there is a data set that this round's episodes are added to."""
+        return self.params.after not in (None, PRETRAINED)
 
     def of(self, round_: str) -> "Context":
         """Returns the same stage of another round."""
@@ -222,7 +231,7 @@ def _run(
             run.log_lineage({"inputs": origin.inputs})
         context.log_sections(*sections)
         for path, md5 in origin.inputs.items():
-            if path.startswith("data/") and path != f"data/{NOTHING}":
+            if path.startswith("data/") and path.removeprefix("data/") not in ORIGINS:
                 run.log_dataset(path, md5)
         work(context)
         if dvc_stage:

@@ -22,7 +22,7 @@ def run(context: Context) -> None:
     frames = sum(at.length + 1 for at in store.episodes())
     made = context.state / "latents"
     context.report_progress(len(whole_shards(made)), len(store.shards), "shards")
-    if context.params.after is not None and same_vae(context, context.before):
+    if context.adds_to_data and same_vae(context, context.before):
         made.mkdir(exist_ok=True)
         add_shards(EpisodeStore(context.before.files.latents), made)
     with Progress("encode", frames, "frames") as progress:

@@ -41,7 +41,7 @@ def card(context: Context, exported: Context) -> Card:
     facts = {
         "scale": params.scale,
         "round": f"{params.round}, number {params.number} of its task",
-        "seed": str(params.of(params.chain[0]).seed),
+        "seed": str(params.base_seed),
         "data": data(EpisodeStore(context.files.latents)),
         "parameters of V, M, C": ", ".join(counts(files.agent)),
         "revision": revision(),

@@ -44,7 +44,7 @@ def keep(round_: str) -> Path:
     params = Params(PARAMS, round_)
     names = [*led_to(params.chain[:-1]), *(f"{stage}@{round_}" for stage in STAGES)]
     refuse_stale(names)
-    seed = params.of(params.chain[0]).seed
+    seed = params.base_seed
     folder = Path(RESULTS, params.scale, round_, f"seed-{seed}")
     description = describe(params, seed, names)
     if folder.exists():

@@ -14,11 +14,14 @@ ROOT = Path(__file__).parents[1]
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 
 
-def build_wheel(folder: Path) -> Path:
-    """Builds it from a copy: a build leaves files behind, and would pack those of one before."""
+def build_wheel(folder: Path, page: Path | None = None) -> Path:
+    """Builds it, with a built page if there is one, from a copy: a build leaves files behind, and
+    would pack those of one before."""
     copy = folder / "copy"
-    left_out = shutil.ignore_patterns("*.egg-info", "__pycache__")
+    left_out = shutil.ignore_patterns("*.egg-info", "__pycache__", "node_modules", "static")
     shutil.copytree(ROOT / "src", copy / "src", ignore=left_out)
+    if page:
+        shutil.copytree(page, copy / "src" / "world_models" / "play" / "static")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     offline = ("--no-index", "--no-deps", "--no-build-isolation")

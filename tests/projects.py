@@ -13,7 +13,7 @@ from dvc.utils.serialize import modify_yaml
 
 ROOT = Path(__file__).parents[1]
 FILES = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore")
-FOLDERS = ("pipelines", "src", "data/nothing", "models/nothing")
+FOLDERS = ("pipelines", "src", "data/nothing", "data/pretrained", "models/nothing")
 STEPS = {"carracing": (1000, 250), "takecover": (2100, 300)}
 """Steps of an episode at most: in the game's file, and in a test's project, where less will do.
 

@@ -33,6 +33,22 @@ def test_a_sweeps_c_lies_outside_every_folder_that_a_later_round_depends_on():
     assert files.report("scores.json") == Path("reports/takecover/temperature/1.15/scores.json")
 
 
+def test_an_agents_further_cs_lie_beside_it_or_are_of_the_sweep(tmp_path):
+    released, trained = (AgentFiles.of(tmp_path / at / "takecover") for at in ("all", "models"))
+    assert released.bred == trained.bred == {}
+    swept = tmp_path / "sweeps" / "takecover" / "temperature"
+    files = [
+        tmp_path / "all" / "takecover" / "controllers" / "tau-0.1.safetensors",
+        swept / "own-1.15" / "controller.safetensors",
+        swept / "others-1.15" / "controller.safetensors",  # not in its own dreams
+    ]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    assert released.bred == {"tau-0.1": files[0], "tau-1.15": files[1]}
+    assert trained.bred == {"tau-1.15": files[1]}
+
+
 @pytest.mark.parametrize(
     ("path", "stage"),
     [

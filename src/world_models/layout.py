@@ -37,6 +37,17 @@ class AgentFiles(NamedTuple):
         """Returns those of an agent in a folder."""
         return cls(*(folder / f"{name}.safetensors" for name in cls._fields))
 
+    @property
+    def bred(self) -> dict[str, Path]:
+        """Further C's of its V and M, by name: those in `controllers` beside it, and those that
+        sweep_temperature has evolved in its own dreams, `tau-1.15`."""
+        folder = self.controller.parent
+        beside = {file.stem: file for file in folder.glob("controllers/*.safetensors")}
+        sweep = folder.parent.parent / "sweeps" / folder.name / "temperature"
+        swept = sweep.glob("own-*/controller.safetensors")
+        found = {f"tau-{file.parent.name.removeprefix('own-')}": file for file in swept} | beside
+        return dict(sorted(found.items()))
+
 
 @dataclass(frozen=True)
 class RoundFiles:

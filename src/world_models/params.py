@@ -40,6 +40,10 @@ ALL = "all"
 """The block of what a scale says of all games."""
 NOTHING = "nothing"
 """What a task's first round comes after."""
+PRETRAINED = "pretrained"
+"""What a round comes after that goes on from the agent of its task in the package."""
+ORIGINS = NOTHING, PRETRAINED
+"""What the first of a chain of rounds comes after."""
 
 Section = TypeVar("Section", bound=Config)
 
@@ -50,7 +54,8 @@ class RoundConfig(Config):
     task: str
     """The game."""
     after: str
-    """The round that this one goes on from; nothing, for a first one."""
+    """The round that this one goes on from; nothing, for a first one; or pretrained, for the agent
+    that comes with the package, whose data set is not there."""
     settings: str
     """Which block of the scale it is run with: the task, or `TASK.BLOCK` of a later round."""
 
@@ -156,16 +161,18 @@ class Params:
         self.round = round_
         chain = self._chain(round_)
         own = self.rounds[round_]
-        self.task, self.settings, self.number = own.task, own.settings, len(chain)
+        self.task, self.settings = own.task, own.settings
         self.after = None if own.after == NOTHING else own.after
+        # A round that goes on from the package's agent is at least its task's second.
+        self.number = len(chain) + (self.rounds[chain[0]].after == PRETRAINED)
         # A later round has not the same luck again.
-        seed: int = self._validated(Annotated[int, Field(ge=0, lt=2**31)], "seed")
-        self.seed = seed + 1_000_000 * (self.number - 1)
+        self.base_seed: int = self._validated(Annotated[int, Field(ge=0, lt=2**31)], "seed")
+        self.seed = self.base_seed + 1_000_000 * (self.number - 1)
 
     def _chain(self, round_: str) -> list[str]:
         """The rounds that led to this one, itself the last; each is known and of the same task."""
         chain: list[str] = []
-        while round_ != NOTHING:
+        while round_ not in ORIGINS:
             key = f"{self.path.name}: rounds.{chain[-1]}.after" if chain else round_
             if round_ not in self.rounds:
                 known = _listed(sorted({*self.rounds, *task_names()}))
@@ -297,7 +304,7 @@ class Params:
         if task not in known:
             raise ConfigError(f"{key}.task: unknown task {task!r}; known tasks: {_listed(known)}")
         anothers = round_ in known and round_ != task
-        if anothers or round_ == NOTHING or not re.fullmatch(r"[\w-]+", round_):
+        if anothers or round_ in ORIGINS or not re.fullmatch(r"[\w-]+", round_):
             raise ConfigError(f"{key}: a round can't be called that")
 
     def _refuse_inheritance(self) -> None:
@@ -322,7 +329,8 @@ class Params:
             place = f"{self.path.name}: sweep_temperature.dreamed_by"
             raise ConfigError(f"{place}: others, and rnn.dreamers of {self.task} is 0")
         if self.after is not None and rnn.warm_start:
-            before = self.of(self.after).section(RNNConfig).dreamers
+            packaged = self.after == PRETRAINED  # with M alone
+            before = 0 if packaged else self.of(self.after).section(RNNConfig).dreamers
             if before < rnn.dreamers:
                 place = _place(self.layers("rnn"), "dreamers")
                 raise ConfigError(f"{place}: {rnn.dreamers} go on from {before} in {self.after}")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 
 import pytest
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 
 from tests.projects import change_parameters, commit, dvc, run
 from world_models.agent import Agent
+from world_models.data.store import EpisodeStore
 from world_models.evaluation.statistics import summary
 
 COMMAND = (sys.executable, "-c", "from world_models.cli import main; main()")
@@ -71,18 +73,47 @@ def test_its_card_says_what_it_was_made_of(project, exported):
 
 
 def test_released_it_comes_with_the_package(project, exported):
+    package = project / "src" / "world_models" / "pretrained" / "pendulum"
+    swept = project / "sweeps" / "pendulum" / "temperature" / "own-0.1"
+    swept.mkdir(parents=True)
+    shutil.copy(project / "models" / "pendulum" / "controller.safetensors", swept)
+    shutil.rmtree(package, ignore_errors=True)
     refused = run(project, *COMMAND, "evaluate", "pendulum", "--pretrained", expected=1).stderr
     assert "pendulum: no agent" in refused
-    package = project / "src" / "world_models" / "pretrained" / "pendulum"
     assert run(project, *COMMAND, "release", "pendulum").stdout.strip() == str(package)
     assert sorted(file.name for file in package.iterdir()) == sorted(
-        ["card.md", *(f"{part}.safetensors" for part in PARTS)]
+        ["card.md", "controllers", *(f"{part}.safetensors" for part in PARTS)]
     )
+    bred, own = package / "controllers" / "tau-0.1.safetensors", package / "controller.safetensors"
+    assert bred.read_bytes() == own.read_bytes()  # it is the same C, in half precision
     command = ("evaluate", "pendulum", "--pretrained", "--episodes", "2", "--workers", "1")
     found = json.loads(run(project, *COMMAND, *command).stdout)
     returns = (exported / "returns.csv").read_text().splitlines()[1:3]
     own = torch.tensor([float(row.split(",")[1]) for row in returns]).numpy()
     assert found["mean"] == pytest.approx(summary(own)["mean"], abs=0.02)
+
+
+def test_a_round_goes_on_from_the_agent_of_the_package(project, exported):
+    run(project, *COMMAND, "release", "pendulum")
+    later = {"task": "pendulum", "after": "pretrained", "settings": "pendulum.later"}
+    change_parameters(project, "rounds", {"onward": later})
+    change_parameters(project, "smoke.pendulum.later.controller", {"validate_every": 50})
+    dvc(project, "repro", "controller@onward")
+    assert {at.policy for at in EpisodeStore(project / "data/onward/episodes").episodes()} <= {
+        "agent",
+        "neighbour",
+    }
+    for part in ("vae", "starts"):  # V is not trained on, but the first frames are others
+        whole, half = (
+            load_file(at / f"{part}.safetensors") for at in (project / "models/onward", exported)
+        )
+        same = all(torch.equal(whole[name], half[name].float()) for name in half)
+        assert same == (part == "vae")
+    after = [f"{stage}@onward" for stage in ("collect", "vae", "encode", "rnn", "controller")]
+    assert json.loads(dvc(project, "status", "--json", *after)) == {}
+    sums = project / "models" / "pretrained" / "pendulum.sha256"
+    sums.write_text(sums.read_text().replace("0", "1"))  # another agent is released
+    assert sorted(json.loads(dvc(project, "status", "--json", *after))) == sorted(after)
 
 
 def test_what_is_not_exported_can_not_be_released(project):

@@ -225,6 +225,7 @@ def serve(
     server = Server(configured(page, sources, host, port))
     try:
         listening = server.config.bind_socket()
+        listening.listen()  # who calls before the server has begun waits for it
     except SystemExit:  # uvicorn has said why
         raise WorldModelsError(
             f"{host}:{port}: can't be listened on; --port names another"

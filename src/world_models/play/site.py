@@ -79,13 +79,8 @@ def write_agent(folder: Path, files: AgentFiles) -> None:
     (folder / "decoder.onnx").write_bytes(decoder_onnx(vae))
     (folder / "step.onnx").write_bytes(step_onnx(rnn, task))
     (folder / "starts.bin").write_bytes(starts.numpy().astype("<f4").tobytes())
-    controllers = {
-        "": load_controllers(files.controller, rnn),
-        **{
-            other.stem: load_controllers(other, rnn)
-            for other in sorted(files.controller.parent.glob("controllers/*.safetensors"))
-        },
-    }
+    named = {"": files.controller} | files.bred
+    controllers = {name: load_controllers(file, rnn) for name, file in named.items()}
     told = described(task, rnn, starts, controllers)
     card = files.controller.with_name(CARD)
     if card.exists():

@@ -1,20 +1,25 @@
 """Where an agent is: in this package, a folder, MLflow's registry or Hugging Face's hub."""
 
+import hashlib
 import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from world_models.controller.checkpoint import read_task
-from world_models.layout import AgentFiles, ExportFiles
+from world_models.layout import AgentFiles, ExportFiles, RoundFiles
 from world_models.pretrained import hub
+from world_models.runtime.checkpoint import halve
 from world_models.runtime.errors import CheckpointError, ExtraError, TrackingError, WorldModelsError
 from world_models.runtime.files import atomic_write
 
 PACKAGED = Path(__file__).parent
 """Holds a folder for each task that has an agent in this package."""
+SUMS = Path("models", "pretrained")
+"""Holds the hashes of each of those, in a clone: rounds that go on from them depend on this."""
 WHOLE = "[!.]*"
 """Folders that are not just being written."""
 CARD = "card.md"
@@ -40,6 +45,23 @@ agent = Agent.from_pretrained("{task}")
 ```
 """
 """The card of an agent that has none."""
+
+
+@dataclass(frozen=True)
+class PackagedFiles(RoundFiles):
+    """The files of a task's agent in this package, without data and reports."""
+
+    def model(self, name: str) -> Path:
+        """Returns one of the agent's files."""
+        return PACKAGED / self.name / f"{name}.safetensors"
+
+
+def packaged(task: str) -> PackagedFiles:
+    """Returns a task's agent in this package; raises WorldModelsError where it has none."""
+    if task not in pretrained_names():
+        known = ", ".join(pretrained_names()) or "none"
+        raise WorldModelsError(f"{task}: no agent of it comes with the package (only {known})")
+    return PackagedFiles(task)
 
 
 def pretrained_names() -> list[str]:
@@ -151,7 +173,8 @@ def _card(folder: Path, task: str, repo: str) -> str:
 
 
 def release(exported: ExportFiles) -> Path:
-    """Copies an exported agent to this package, in place of its task's present one.
+    """Copies an exported agent to this package, in place of its task's present one, and with it the
+    C's that were bred in its dreams.
 
     Returns its folder there. Raises CheckpointError where a file of it is missing.
     """
@@ -162,7 +185,19 @@ def release(exported: ExportFiles) -> Path:
         aside.mkdir()
         for file in files:
             shutil.copyfile(file, aside / file.name)
+        for name, file in exported.agent.bred.items():
+            halve(file, aside / "controllers" / f"{name}.safetensors")
+    with atomic_write(SUMS / f"{task}.sha256") as aside:
+        aside.write_text(sums(task))
     return PACKAGED / task
+
+
+def sums(task: str) -> str:
+    """Returns the hashes of an agent's files in this package, as sha256sum lists them."""
+    return "".join(
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n"
+        for file in packaged(task).agent
+    )
 
 
 def _require(files: Iterable[Path]) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yields a path to write a file or a folder to, which becomes `path` if all goes well.
 
     Until then `path` stays as it was; on any error, Ctrl-C and a full disk included, what was
     written goes away. What lies at `path` is replaced, never written into: it may be a link into
     DVC's cache.
     """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".part-{path.name}")
     _remove(aside)
