@@ -21,6 +21,10 @@ FLAGS = (
     *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
     *("disable-background-networking", "disable-component-update", "disable-sync"),
 )
+GPU_FLAGS = (
+    *("headless=new", "no-sandbox", "disable-quic", "no-first-run"),
+    *("enable-unsafe-webgpu", "use-webgpu-adapter=swiftshader"),
+)
 TASKS = ("carracing", "takecover", "pendulum")
 READY_S = 60
 

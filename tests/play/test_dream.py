@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.play.conftest import TASKS
+from tests.play.conftest import GPU_FLAGS, TASKS
 from world_models.agent import Agent
 from world_models.rnn.mixture import heat
 from world_models.rnn.model import State
@@ -16,11 +16,11 @@ STEPS = 200
 EVERY = 20
 """Steps between two pictures that are compared."""
 DREAM = """
-const [name, temperature, seed, steps, every, done] = arguments;
+const [backend, name, temperature, seed, steps, every, done] = arguments;
 (async () => {
   const { openRuntime } = await import("./runtime.js");
   const { loadAgent, Dream, act } = await import("./dream.js");
-  const agent = await loadAgent(await openRuntime(), `agents/${name}`);
+  const agent = await loadAgent(await openRuntime(backend), `agents/${name}`);
   const [controller] = agent.controllers;
   const dream = new Dream(agent, controller.ends);
   dream.reset(seed);
@@ -47,13 +47,12 @@ def chosen(world: DreamWorld, action: torch.Tensor) -> np.ndarray:
     return past.sum(-2)[0].numpy()
 
 
-@pytest.mark.parametrize("temperature", [0.1, 1.0, 1.15])
-@pytest.mark.parametrize("name", [*TASKS, "large"])
-def test_browser_and_python_dream_the_same(browser, address, agents, large, name, temperature):
+def dreamed_the_same(browser, address, backend, name, files, temperature, steps=STEPS):
+    """Dreams in the browser, and holds each step and some pictures against Python's."""
     browser.get(address)
-    trace = browser.execute_async_script(DREAM, name, temperature, 7, STEPS, EVERY)
+    trace = browser.execute_async_script(DREAM, backend, name, temperature, 7, steps, EVERY)
     assert isinstance(trace, list), trace
-    agent = Agent.from_pretrained((agents | {"large": large})[name].vae.parent, device="cpu")
+    agent = Agent.from_pretrained(files.vae.parent, device="cpu")
     world = agent.dream(1, temperature)
     world.begin([7])
     draws = same = 0
@@ -71,4 +70,17 @@ def test_browser_and_python_dream_the_same(browser, address, agents, large, name
             pixels = np.array(after["drawn"]).reshape(64, 64, 4)[..., :3]
             assert np.abs(pixels - world.render()[0].astype(int)).max() <= 2
     assert same >= 0.999 * draws
-    assert len(trace) > STEPS / 2
+    assert len(trace) > steps / 2
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0, 1.15])
+@pytest.mark.parametrize("name", [*TASKS, "large"])
+def test_browser_and_python_dream_the_same(browser, address, agents, large, name, temperature):
+    files = (agents | {"large": large})[name]
+    dreamed_the_same(browser, address, "wasm", name, files, temperature)
+
+
+def test_a_gpu_dreams_the_same(open_browser, address, agents):
+    """An imitated one: it is slower than none, so these are fewer steps of a small agent."""
+    browser, files = open_browser(flags=GPU_FLAGS), agents["takecover"]
+    dreamed_the_same(browser, address, "webgpu", "takecover", files, 1.15, steps=2 * EVERY)

@@ -4,29 +4,36 @@ export class Runtime {
   constructor(ort, backend) {
     this.ort = ort;
     this.backend = backend;
+    this.last = Promise.resolve();
   }
 
   get name() {
     return this.backend === "webgpu" ? "WebGPU" : "WASM, one thread";
   }
 
-  // Opens a network. Its runs follow one another: a network takes one at a time.
+  // Does things one after another: on a GPU a second session is refused while one is opened, and a
+  // session takes one run at a time.
+  inTurn(work) {
+    const done = this.last.then(work);
+    this.last = done.catch(() => undefined);
+    return done;
+  }
+
+  // Opens a network.
   async open(url) {
-    const session = await this.ort.InferenceSession.create(url, {
-      executionProviders: [this.backend],
-      graphOptimizationLevel: "all",
-    });
-    let last = Promise.resolve();
-    return (inputs) => {
+    const session = await this.inTurn(() =>
+      this.ort.InferenceSession.create(url, {
+        executionProviders: [this.backend],
+        graphOptimizationLevel: "all",
+      }),
+    );
+    return async (inputs) => {
       const feeds = Object.entries(inputs).map(([name, { data, dims }]) => [
         name,
         new this.ort.Tensor("float32", Float32Array.from(data), dims),
       ]);
-      const run = last.then(() => session.run(Object.fromEntries(feeds)));
-      last = run.catch(() => undefined);
-      return run.then((found) =>
-        Object.fromEntries(Object.entries(found).map(([name, tensor]) => [name, tensor.data])),
-      );
+      const found = await this.inTurn(() => session.run(Object.fromEntries(feeds)));
+      return Object.fromEntries(Object.entries(found).map(([name, tensor]) => [name, tensor.data]));
     };
   }
 }
