@@ -23,7 +23,7 @@ def main() -> None:
         sys.exit(f"results: {error}")
     with atomic_write(PAGE) as aside:
         aside.mkdir()
-        (aside / "README.md").write_text(FIRST_WORDS + page(runs))
+        (aside / "README.md").write_text(FIRST_WORDS + page(runs), encoding="utf-8")
         if runs:
             save_learning(aside / "learning.png", runs)
             save_returns(aside / "returns.png", runs)

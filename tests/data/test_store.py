@@ -3,6 +3,8 @@
 import errno
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -12,16 +14,38 @@ import zarr
 from zarr.codecs import BytesCodec
 from zarr.storage import ZipStore
 
+from tests.episodes import write_episodes
 from world_models.data.store import (
     CHUNK,
     Episode,
     EpisodeStore,
+    link_shards,
     shard_path,
+    whole_shards,
     write_shard,
 )
 from world_models.layout import explain
 from world_models.runtime.errors import StoreError
 
+ROOT = Path(__file__).parents[2]
+OTHER_WORK = """
+json_indent: 4
+codec_pipeline:
+  path: nowhere.Pipeline
+"""
+"""Settings of Zarr that a user has for other work, in a file of Zarr's."""
+WRITE_AND_READ = """
+import sys
+from pathlib import Path
+from tests.episodes import write_episodes
+from world_models.data.store import EpisodeStore
+
+project = Path(sys.argv[1])
+write_episodes(project)
+store = EpisodeStore(project / "data" / "pendulum" / "episodes")
+frames = store.read(store.episodes()[0]).frames["frames"]
+print(frames.shape, frames.flags.c_contiguous)
+"""
 LENGTHS = [5, 10 * CHUNK + 30, 1, CHUNK - 1]
 
 
@@ -75,6 +99,42 @@ def read_all(folder):
 def test_episodes_come_back_as_they_were(folder, episodes):
     for read, written in zip(read_all(folder), episodes, strict=True):
         assert_equal_episodes(read, written)
+
+
+def test_a_folder_may_be_text(folder, episodes):
+    assert read_all(str(folder))[0].seed == 0
+    assert whole_shards(str(folder)) == EpisodeStore(folder).shards
+    link_shards(str(folder), "linked")
+    assert len(EpisodeStore("linked").episodes()) == len(episodes)
+    with pytest.raises(StoreError, match=r"^nowhere: missing: it holds no shards$"):
+        EpisodeStore("nowhere")
+
+
+def test_settings_of_zarr_for_other_work_change_nothing(tmp_path):
+    """Neither those in variables nor those in a file."""
+    (tmp_path / ".config" / "zarr").mkdir(parents=True)
+    (tmp_path / ".config" / "zarr" / "zarr.yaml").write_text(OTHER_WORK)
+    others = {"HOME": str(tmp_path), "ZARR_DEFAULT_ZARR_FORMAT": "2", "ZARR_ARRAY__ORDER": "F"}
+    command = [sys.executable, "-c", WRITE_AND_READ, str(tmp_path / "other")]
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | others, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "(51, 64, 64, 3) True\n", done.stderr
+    write_episodes(tmp_path / "plain")
+    plain, other = (
+        {path.name: path.read_bytes() for path in (tmp_path / of).rglob("*.zip")}
+        for of in ("plain", "other")
+    )
+    assert len(plain) == 2
+    assert plain == other
+
+
+def test_a_users_own_settings_of_zarr_stay(folder, episodes):
+    with zarr.config.set({"default_zarr_format": 2, "array.order": "F"}):
+        read_all(folder)
+        assert zarr.config.get("default_zarr_format") == 2
+        assert zarr.config.get("array.order") == "F"
+    assert zarr.config.config == zarr.config.defaults[0]
 
 
 def test_the_list_of_episodes_says_what_they_are(folder, episodes):

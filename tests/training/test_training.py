@@ -90,6 +90,15 @@ def test_v_learns_the_same_way_each_time(frames, tmp_path):
     assert (first.mu.weight != untrained.mu.weight).any()
 
 
+def test_v_learns_in_a_clusters_job(frames, tmp_path, monkeypatch):
+    """However many tasks the job has: a training is one process."""
+    job = {"SLURM_NTASKS": "4", "SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "training"}
+    for name, value in job.items():
+        monkeypatch.setenv(name, value)
+    _, metrics = train_vae(frames, tmp_path, changed(VAE_CONFIG, batches=1))
+    assert math.isfinite(metrics["train/loss"])
+
+
 def test_metrics_are_of_every_20th_batch_and_of_the_last(frames, tmp_path, monkeypatch):
     def trained(state):
         logged = []

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +49,31 @@ LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 _DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError)
 """What reading a damaged shard raises."""
+
+
+class _PlainZarr:
+    """Zarr as it comes, for as long as any thread is in the block.
+
+    What a user's variables and files say, such as ZARR_ARRAY__ORDER, is meant for other work.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside = Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._users = zarr.config.set(zarr.config.defaults[0])
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._users.__exit__(None, None, None)
+
+
+_plain_zarr = _PlainZarr()
 
 
 @dataclass(frozen=True)
@@ -92,19 +118,27 @@ class EpisodeAt:
     """T, its number of steps."""
 
 
-def shard_path(folder: Path, number: int) -> Path:
+def shard_path(folder: str | Path, number: int) -> Path:
     """Returns the file of one shard."""
-    return folder / f"shard-{number:05d}.zarr.zip"
+    return Path(folder, f"shard-{number:05d}.zarr.zip")
 
 
-def write_shard(path: Path, episodes: Sequence[Episode], total: int) -> None:
+def write_shard(path: str | Path, episodes: Sequence[Episode], total: int) -> None:
     """Writes episodes as a shard, or nothing at all.
 
     `total` is how many shards the folder has when the shard's round is done.
     """
+    with _plain_zarr:
+        entries = _entries(episodes, total)
+    _write_zip(path, entries)
+
+
+def _entries(episodes: Sequence[Episode], total: int) -> dict[str, bytes]:
+    """A shard's files, by their names."""
     store = MemoryStore()
     group = zarr.create_group(
         store,
+        zarr_format=3,
         attributes={
             "shards": total,
             "seeds": [episode.seed for episode in episodes],
@@ -125,18 +159,22 @@ def write_shard(path: Path, episodes: Sequence[Episode], total: int) -> None:
                 compressors=COMPRESSED if pictures else None,
                 config={"write_empty_chunks": True},  # one that is all zeros is read as others are
             )
-    _write_zip(path, {name: value.to_bytes() for name, value in store._store_dict.items()})
+    return {name: value.to_bytes() for name, value in store._store_dict.items()}
 
 
-def _write_zip(path: Path, entries: Mapping[str, bytes]) -> None:
+def _write_zip(path: str | Path, entries: Mapping[str, bytes]) -> None:
     with atomic_write(path) as aside, zipfile.ZipFile(aside, "w", zipfile.ZIP_STORED) as file:
         for name in sorted(entries):
             file.writestr(zipfile.ZipInfo(name, LONG_AGO), entries[name])
 
 
-def whole_shards(folder: Path) -> list[Path]:
+def whole_shards(folder: str | Path) -> list[Path]:
     """Returns the shards in a folder that can be opened; the folder may not be there yet."""
-    return [shard for shard in sorted(folder.glob("shard-*.zarr.zip")) if _opens(shard)]
+    return [shard for shard in _shards(folder) if _opens(shard)]
+
+
+def _shards(folder: str | Path) -> list[Path]:
+    return sorted(Path(folder).glob("shard-*.zarr.zip"))
 
 
 def _opens(shard: Path) -> bool:
@@ -147,20 +185,21 @@ def _opens(shard: Path) -> bool:
     return True
 
 
-def link_shards(source: Path, folder: Path) -> None:
+def link_shards(source: str | Path, folder: str | Path) -> None:
     """Makes a folder, or makes it anew, of a whole data set's shards, which stay where they are."""
     with atomic_write(folder) as aside:
         aside.mkdir()
         add_shards(EpisodeStore(source), aside)
 
 
-def add_shards(store: "EpisodeStore", folder: Path) -> None:
+def add_shards(store: "EpisodeStore", folder: str | Path) -> None:
     """Puts a data set's shards into a folder that is there; those that it has whole stay."""
     whole = whole_shards(folder)
     for shard in store.shards:
-        if folder / shard.name not in whole:
-            (folder / shard.name).unlink(missing_ok=True)
-            link_or_copy(shard, folder / shard.name)
+        target = Path(folder, shard.name)
+        if target not in whole:
+            target.unlink(missing_ok=True)
+            link_or_copy(shard, target)
 
 
 class EpisodeStore:
@@ -171,9 +210,8 @@ class EpisodeStore:
     Raises StoreError, naming the file, where a shard is missing, damaged or of another data set.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.shards = sorted(folder.glob("shard-*.zarr.zip"))
+    def __init__(self, folder: str | Path) -> None:
+        self.folder, self.shards = Path(folder), _shards(folder)
         if not self.shards:
             raise StoreError(folder, "missing: it holds no shards")
         attributes = {shard: _attributes(shard) for shard in self.shards}
@@ -235,9 +273,10 @@ class EpisodeStore:
         plain = self._arrays(shard)[path]
         if plain is not None:
             return plain.read(shard, start, stop)
-        array = self._open(shard)[path]
-        assert isinstance(array, zarr.Array)
-        return np.asarray(array[start:stop])
+        with _plain_zarr:
+            array = self._open(shard)[path]
+            assert isinstance(array, zarr.Array)
+            return np.asarray(array[start:stop])
 
 
 class PlainArray(NamedTuple):

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from matplotlib import style
 from matplotlib.figure import Figure
 
 from world_models.runtime.files import atomic_write
 
+plain_style = style.context("default")
+"""Matplotlib's own style within a function, whatever a user's matplotlibrc says for other work."""
 WIDTH = 0.12
 """Between series at one place, where places are 1 apart."""
 
@@ -31,7 +34,10 @@ class Series(NamedTuple):
     """Drawn hollow and dashed: somebody else's."""
 
 
-def save_chart(path: Path, heading: str, places: Sequence[str], drawn: Sequence[Series]) -> None:
+@plain_style
+def save_chart(
+    path: str | Path, heading: str, places: Sequence[str], drawn: Sequence[Series]
+) -> None:
     """Writes a PNG of returns at named places, from left to right, with intervals as bars."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
@@ -60,7 +66,7 @@ def save_chart(path: Path, heading: str, places: Sequence[str], drawn: Sequence[
     save_figure(path, figure)
 
 
-def save_figure(path: Path, figure: Figure) -> None:
+def save_figure(path: str | Path, figure: Figure) -> None:
     """Writes a figure as a PNG, or nothing."""
     with atomic_write(path) as aside:
         figure.savefig(aside, format="png", dpi=120)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from world_models.reporting import paper
-from world_models.reporting.charts import save_figure
+from world_models.reporting.charts import plain_style, save_figure
 from world_models.reporting.kept import KeptRun
 from world_models.reporting.tables import interval, spread, table
 
@@ -103,7 +103,8 @@ def beside(task: str) -> str:
     return "; ".join(words)
 
 
-def save_learning(path: Path, runs: Sequence[KeptRun]) -> None:
+@plain_style
+def save_learning(path: str | Path, runs: Sequence[KeptRun]) -> None:
     """Writes a PNG: the search's mean on validation episodes over the steps that it had played."""
     tasks = _by_task(runs)
     figure, axes = _panels(len(tasks))
@@ -120,7 +121,8 @@ def save_learning(path: Path, runs: Sequence[KeptRun]) -> None:
     save_figure(path, figure)
 
 
-def save_returns(path: Path, runs: Sequence[KeptRun]) -> None:
+@plain_style
+def save_returns(path: str | Path, runs: Sequence[KeptRun]) -> None:
     """Writes a PNG: histograms of the held-out episodes' returns."""
     tasks = _by_task(runs)
     figure, axes = _panels(len(tasks))

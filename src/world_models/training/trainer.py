@@ -11,6 +11,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import (  # type: ignore[attr-defined]
+    LightningEnvironment,
+)
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
@@ -150,7 +153,8 @@ def fit(
         log_every_n_steps=LOG_EVERY,
         devices=1,
         callbacks=[StopWhereNotFinite(kept, validate_every), ShowProgress(progress), keep],
-        plugins=[AtomicCheckpointIO()],
+        # Whatever a cluster's variables say, such as SLURM_NTASKS, a training is one process.
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
         enable_checkpointing=False,  # Lightning's own
         enable_progress_bar=False,
         enable_model_summary=False,
