@@ -14,7 +14,9 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DVC_NO_ANALYTICS := 1
-unexport PYTHONHOME PYTHONPATH
+unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
+# DVC asks for the user's name, and in a container a user may have none: `id` prints a number then.
+export LOGNAME := $(or $(LOGNAME),$(USER),$(shell id -un 2>/dev/null))
 
 .PHONY: help setup repro accept keep test check smoke lint bench format reference ui site play hooks clean
 

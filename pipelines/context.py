@@ -6,11 +6,11 @@ import errno
 import io
 import json
 import os
+import re
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 from pipelines.dvc.lineage import Lineage, lineage, outputs, repository, run_cache, runner
 from pipelines.dvc.resume import BY_HAND, held_state, run_name
 from pipelines.dvc.verify import verify_inputs
+from pipelines.git import revision, untracked_code
 from world_models.collecting.config import CollectConfig
 from world_models.controller.config import ControllerConfig
 from world_models.data.store import EpisodeStore
@@ -153,7 +154,7 @@ class Context:
     def write_text(self, name: str, text: str) -> None:
         """Writes a report as it is, and adds it to the run's artifacts."""
         with atomic_write(self.files.report(name)) as aside:
-            aside.write_text(text)
+            aside.write_text(text, encoding="utf-8")
         self.tracking.log_artifact(self.files.report(name))
 
 
@@ -183,7 +184,7 @@ def main(
     leave_nothing_behind()
     keep_freed_memory()
     try:
-        with repository() if "DVC_STAGE" in os.environ else nullcontext():
+        with repository() if "DVC_STAGE" in os.environ else nullcontext(), _copy_explained():
             _run(name, arguments.round, getattr(arguments, "variant", ""), sections, work)
     except (WorldModelsError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in USER_FAULTS:
@@ -240,6 +241,21 @@ def _run(
             run.set_tags({OUTPUTS: digest(written)})
 
 
+@contextmanager
+def _copy_explained() -> Iterator[None]:
+    """An experiment runs in a copy of the project: names the code that is not in it, if that is at
+    fault."""
+    try:
+        yield
+    except (ConfigError, ModuleNotFoundError) as error:
+        root = project_root()
+        for path in untracked_code(root) if root != Path().resolve() else ():
+            if re.search(rf"\b{re.escape(Path(path).stem)}\b", str(error)):
+                fault = f"DVC has not copied {path}, which git doesn't know: `git add {path}`"
+                raise WorldModelsError(f"{error}; {fault}") from None
+        raise
+
+
 def description(work: Callable[[Context], None], params: Params) -> str:
     """Returns what a stage's run is, in Markdown: what its module says of it, and its round."""
     does = (sys.modules[work.__module__].__doc__ or "").strip()
@@ -268,9 +284,3 @@ def _tags(origin: Lineage) -> dict[str, str]:
     }
     auto = {"precision.auto": "bfloat16" if prefers_bfloat16() else "float32"}
     return {key: value for key, value in of_dvc.items() if value} | auto
-
-
-def revision() -> str:
-    """Returns the commit that is checked out; empty where there is no repository."""
-    command = ["git", "rev-parse", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()

@@ -3,8 +3,9 @@
 from collections import Counter
 
 from pipelines import evaluate
-from pipelines.context import Context, main, revision
+from pipelines.context import Context, main
 from pipelines.dvc.lineage import committed
+from pipelines.git import revision
 from world_models.data.store import EpisodeStore
 from world_models.evaluation.protocol import agent_to_score, protocol
 from world_models.layout import AgentFiles

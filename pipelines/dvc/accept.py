@@ -11,7 +11,6 @@ read, and no other line of dvc.lock is written.
 
 import argparse
 import ast
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ from pipelines.dvc.edits import (
     renumbered,
 )
 from pipelines.dvc.smoke import begin, copy_folder, copy_revision
+from pipelines.git import GitError
 from world_models.runtime.errors import WorldModelsError
 
 LOCK = Path("dvc.lock")
@@ -194,7 +194,7 @@ def prove(files: Sequence[ChangedFile], copies: Copies) -> None:
     for path, old, new, edits in files:
         for copy, tree, own in ((copies.old, old, edits.old), (copies.new, new, edits.new)):
             if (copy / path).exists():
-                (copy / path).write_text(mark(tree, own, path))
+                (copy / path).write_text(mark(tree, own, path), encoding="utf-8")
     run_both(copies)
     compare_outputs(copies)
     refuse_unproven(files, copies)
@@ -282,8 +282,8 @@ def main() -> None:
     revision = parser.parse_args().revision
     try:
         print(f"accept: {accept(revision)}")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"accept: {revision}: {error.stderr.decode().strip().splitlines()[0]}")
+    except GitError as error:
+        sys.exit(f"accept: {revision}: {error}")
     except (WorldModelsError, DvcException) as error:
         sys.exit(f"accept: {' '.join(str(error).split())}")
     except KeyboardInterrupt:

@@ -1,11 +1,11 @@
 """Repairs what a dvc that was killed leaves behind, so that the next one runs.
 
 `make repro` calls it first. What DVC repairs itself is left to DVC, and where a dvc is at work
-nothing is touched.
+nothing is touched. It also has DVC do without git where there is none, and says so at once where
+git refuses: DVC would fall over that once its first stage has run.
 """
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -14,12 +14,16 @@ from typing import Any
 
 import psutil
 import zc.lockfile
+from dvc.config import Config
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.stage.cache import _get_cache_hash
 from dvc.utils.serialize import ParseError, load_yaml
 from voluptuous import Invalid
 
+from pipelines.git import has_repository, last_committed, revision
+from world_models.runtime.errors import WorldModelsError
 from world_models.runtime.files import atomic_write
 
 GUARDS = ("lock", "rwlock.lock")
@@ -27,7 +31,27 @@ GUARDS = ("lock", "rwlock.lock")
 
 
 def main() -> None:
-    """Repairs the project in this folder; does nothing while a dvc writes there."""
+    """Repairs the project in this folder, or says in one line why DVC can't run there."""
+    try:
+        revision()
+        if not has_repository():
+            do_without_git(Path(Repo.find_dvc_dir()))
+        repair()
+    except (WorldModelsError, DvcException) as error:
+        sys.exit(f"repair: {' '.join(str(error).split())}")
+
+
+def do_without_git(dvc: Path) -> None:
+    """Tells DVC, in its folder, that the project is in no repository, unless it has been told."""
+    config = Config(str(dvc))
+    if not config["core"]["no_scm"]:
+        say("no git repository here: DVC does without (core.no_scm in .dvc/config)")
+        with config.edit("repo") as changed:
+            changed["core"]["no_scm"] = True
+
+
+def repair() -> None:
+    """Repairs the project; does nothing while a dvc writes there."""
     with Repo() as repo, ExitStack() as held:
         temporary, root = Path(str(repo.tmp_dir)), Path(repo.root_dir)
         try:
@@ -86,14 +110,13 @@ def repair_lockfile(path: Path) -> None:
     """Puts git's dvc.lock in the place of one that was cut short; the run cache knows the rest."""
     if not path.exists() or is_lockfile(path):
         return
-    command = ["git", "show", f"HEAD:./{path.name}"]
-    kept = subprocess.run(command, cwd=path.parent, capture_output=True, check=False)
-    say(f"{path.name}: damaged: " + ("begun anew" if kept.returncode else "git's is used"))
-    if kept.returncode:
+    kept = last_committed(path)
+    say(f"{path.name}: damaged: " + ("begun anew" if kept is None else "git's is used"))
+    if kept is None:
         path.unlink()
     else:
         with atomic_write(path) as aside:
-            aside.write_bytes(kept.stdout)
+            aside.write_bytes(kept)
 
 
 def is_lockfile(path: Path) -> bool:

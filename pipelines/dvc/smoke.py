@@ -16,6 +16,8 @@ from typing import IO, Any
 
 import yaml
 
+from pipelines.git import git
+
 PARTS = (
     *("dvc.yaml", "params.yaml", ".dvcignore", "pipelines", "src"),
     *("data/nothing", "models/nothing"),
@@ -44,9 +46,8 @@ def copy_folder(project: Path, copy: Path) -> None:
 
 
 def copy_revision(project: Path, revision: str, copy: Path) -> None:
-    """Copies the same as git has it; raises CalledProcessError, with git's reason."""
-    command = ["git", "archive", revision, *PARTS]
-    archive = subprocess.run(command, cwd=project, capture_output=True, check=True).stdout
+    """Copies the same as git has it; raises GitError where that has no such commit."""
+    archive = git("-C", str(project), "archive", revision, *PARTS)
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(copy, filter="data")
     _make_repository(copy)
@@ -84,7 +85,7 @@ def _make_repository(copy: Path) -> None:
 
 def _choose_pendulum(path: Path) -> None:
     """Has params.yaml name scale smoke, Pendulum's first round, and no sweep."""
-    params = yaml.safe_load(path.read_text())
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
     params["scale"] = "smoke"
     params["rounds"] = {"pendulum": ROUND}
     params["sweep_temperature"]["tasks"] = params["sweep_inputs"]["tasks"] = []

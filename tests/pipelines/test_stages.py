@@ -23,7 +23,8 @@ from pipelines.controller import keep
 from pipelines.fidelity import compare, long_ones
 from tests import stages
 from tests.episodes import write_episodes
-from tests.projects import ROOT, choose
+from tests.projects import ROOT, choose, run
+from tests.users import give_away, needs_root
 from tests.waiting import wait_for
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.controller.search import Generation, Validation
@@ -343,6 +344,33 @@ def test_a_mistake_in_the_code_is_not_hidden(run_here):
 
     with pytest.raises(FileNotFoundError):
         run_here("vae", "pendulum", work=work)
+
+
+def test_a_task_that_an_experiments_copy_lacks_is_named(project, refused_here, monkeypatch):
+    """DVC runs it in a copy, and tells the stage where the project is."""
+    run(project, "git", "init", "--quiet")
+    task = project / "src" / "world_models" / "tasks" / "lander.py"
+    task.parent.mkdir(parents=True)
+    task.touch()
+    (copy := project / ".dvc" / "tmp" / "exps" / "copy").mkdir(parents=True)
+    shutil.copy("params.yaml", copy)
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    monkeypatch.chdir(copy)
+    line = refused_here("collect", "lander")
+    assert "no round 'lander'" in line
+    assert line.endswith(": `git add src/world_models/tasks/lander.py`")
+    run(project, "git", "add", "src")
+    assert "git" not in refused_here("collect", "lander")
+
+
+@needs_root
+def test_a_repository_of_another_user_is_one_line(project, refused_here, monkeypatch):
+    """Better now than with a run that doesn't say which commit it is of."""
+    monkeypatch.setenv("HOME", str(project))
+    run(project, "git", "init", "--quiet")
+    give_away(project)
+    line = refused_here("vae", "pendulum", work=lambda _context: None)
+    assert line.startswith("vae: git: detected dubious ownership in repository at ")
 
 
 def test_without_parameters_a_stage_says_where_to_run_it(project, refused_here):

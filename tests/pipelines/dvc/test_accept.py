@@ -152,7 +152,7 @@ def test_what_no_run_could_prove_is_refused_at_once(project):
     assert f"{MODEL}: missing" in accept(project, expected=1)
     run(project, "git", "checkout", "--quiet", MODEL)
     comment(project)
-    assert accept(project, "nonsense", expected=1).startswith("accept: nonsense: fatal: ")
+    assert accept(project, "nonsense", expected=1).startswith("accept: nonsense: git: ")
     change(project / "dvc.yaml", depends_on_more)
     assert accept(project, expected=1) == (
         "accept: vae@pendulum: depends on other code now: run it with `dvc repro vae@pendulum`"

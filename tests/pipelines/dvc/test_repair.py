@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ import zc.lockfile
 
 from pipelines.dvc import repair
 from tests.projects import commit, dvc, environment, run
+from tests.users import give_away, needs_root
 from tests.waiting import wait_for
 
 STAGE = """
@@ -42,6 +44,16 @@ def project(made, monkeypatch):
     run(made, "git", "checkout", "--quiet", ".")
     dvc(made, "checkout", "--quiet")
     return made
+
+
+@pytest.fixture
+def own_copy(made, tmp_path, monkeypatch):
+    """Another one, whose user has no settings of git's."""
+    project = tmp_path / "project"
+    shutil.copytree(made, project, ignore=shutil.ignore_patterns("tmp"))
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return project
 
 
 @pytest.fixture
@@ -130,6 +142,44 @@ def test_a_dvc_lock_that_git_does_not_know_is_begun_anew(project):
         assert lock.read_text() == whole
     finally:
         run(project, "git", "reset", "--quiet", "--hard", commit_before)
+
+
+def test_dvc_does_without_git_where_there_is_none(own_copy, capsys):
+    """The source has come in an archive."""
+    shutil.rmtree(own_copy / ".git")
+    (own_copy / "dvc.lock").write_text("")
+    repair.main()
+    assert capsys.readouterr().err.splitlines() == [
+        "repair: no git repository here: DVC does without (core.no_scm in .dvc/config)",
+        "repair: dvc.lock: damaged: begun anew",
+    ]
+    assert "> cp" not in dvc(own_copy, "repro")
+    repair.main()
+    assert capsys.readouterr().err == ""
+
+
+@needs_root
+def test_what_git_may_know_is_kept_where_git_refuses(own_copy, capsys):
+    """The folder is another user's, as one of the host's in a container."""
+    lock = own_copy / "dvc.lock"
+    whole = lock.read_text()
+    lock.write_text(whole[:50])
+    give_away(own_copy)
+    with pytest.raises(SystemExit) as exit_:
+        repair.main()
+    said = str(exit_.value.code)
+    assert said.startswith("repair: git: detected dubious ownership in repository at ")
+    assert "\n" not in said
+    assert lock.read_text() == whole[:50]
+    run(own_copy, *said.partition(" call: ")[2].split())
+    repair.main()
+    assert lock.read_text() == whole
+
+
+def test_a_folder_that_is_no_project_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"^repair: you are not inside of a DVC repository"):
+        repair.main()
 
 
 @pytest.mark.parametrize("part", [None, 0.0, 0.5, 0.8])

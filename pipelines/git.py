@@ -1,0 +1,64 @@
+"""What git knows of the project."""
+
+import subprocess
+from pathlib import Path
+
+from world_models.runtime.errors import WorldModelsError
+
+REFUSES = 128
+"""How git exits where it can't do what it is told."""
+
+
+class GitError(WorldModelsError):
+    """Git refuses, or is not installed."""
+
+
+def git(*arguments: str) -> bytes:
+    """Returns what a command of git's writes; raises GitError, in git's words, if it refuses."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    except FileNotFoundError:
+        raise GitError("git: not found: install it") from None
+    if done.returncode == REFUSES:
+        reason = " ".join(done.stderr.decode(errors="replace").split())
+        raise GitError(f"git: {reason.removeprefix('fatal: ')}")
+    return done.stdout
+
+
+def has_repository() -> bool:
+    """Returns whether this folder is in a repository, as source from an archive is not."""
+    here = Path().resolve()
+    return any((folder / ".git").exists() for folder in (here, *here.parents))
+
+
+def revision() -> str:
+    """Returns the commit that is checked out; empty without a repository, or without a commit.
+
+    Raises GitError where git refuses, as it does in a repository that is another user's.
+    """
+    if not has_repository():
+        return ""
+    return git("rev-parse", "--quiet", "--verify", "HEAD").decode().strip()
+
+
+def last_committed(path: Path) -> bytes | None:
+    """Returns a file as the last commit has it, or None if that has none.
+
+    Raises GitError as `revision` does.
+    """
+    inside = ("-C", str(path.parent))
+    if not revision() or not git(*inside, "ls-tree", "HEAD", path.name):
+        return None
+    return git(*inside, "show", f"HEAD:./{path.name}")
+
+
+def untracked_code(project: Path) -> list[str]:
+    """Returns the files of a project's code that git doesn't know; none where git refuses.
+
+    DVC's copies of the project, which it runs experiments in, are without them.
+    """
+    command = ("ls-files", "--others", "--exclude-standard", "src", "pipelines")
+    try:
+        return git("-C", str(project), *command).decode().splitlines()
+    except GitError:
+        return []

@@ -1,0 +1,44 @@
+"""What git knows of a project, and what it says where it can't be asked."""
+
+import pytest
+
+from pipelines.git import GitError, last_committed, revision
+from tests.projects import commit, run
+from tests.users import give_away, needs_root
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder, where commands run; the user has no settings of git's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    return tmp_path
+
+
+def test_a_commit_and_its_files_are_known(project):
+    assert revision() == ""
+    run(project, "git", "init", "--quiet")
+    assert revision() == ""
+    assert last_committed(project / "file") is None
+    (project / "file").write_text("as it was")
+    commit(project, "Begin")
+    (project / "file").write_text("as it is")
+    assert revision() == run(project, "git", "rev-parse", "HEAD").stdout.strip()
+    assert last_committed(project / "file") == b"as it was"
+    assert last_committed(project / "other") is None
+
+
+@needs_root
+def test_a_repository_of_another_user_is_refused_with_gits_own_remedy(project):
+    run(project, "git", "init", "--quiet")
+    give_away(project)
+    remedy = f"git config --global --add safe.directory {project}"
+    with pytest.raises(GitError, match=rf"^git: detected dubious ownership .* {remedy}$"):
+        revision()
+
+
+def test_a_repository_without_the_program_is_one_line(project, monkeypatch):
+    run(project, "git", "init", "--quiet")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(GitError, match=r"^git: not found: install it$"):
+        revision()
