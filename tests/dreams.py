@@ -34,6 +34,8 @@ def rewarding_rnn() -> MDNRNN:
 class Grey:
     """In V's place: it draws everything grey."""
 
+    device = torch.device("cpu")
+
     def decode(self, latent: torch.Tensor) -> torch.Tensor:
         """Images of 51 in 255."""
         return torch.full((len(latent), 3, 64, 64), 0.2)

@@ -3,6 +3,7 @@
 import errno
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,23 @@ def test_a_file_holds_no_pickle_and_equal_models_make_equal_bytes(folder, rnn):
     assert one.read_bytes() == other.read_bytes()
     assert b"pickle" not in one.read_bytes()
     assert b"torch" not in one.read_bytes()
+
+
+def test_a_path_may_be_text(folder, rnn):
+    """As it is in most code of one's own."""
+    for name, save, load in [
+        ("vae", partial(save_vae, vae=VAE(VAESizes(4))), load_vae),
+        ("rnn", partial(save_rnn, rnn=rnn), lambda path: load_rnn(path, 4, 2)),
+        (
+            "controller",
+            partial(save_controllers, controllers=controllers()),
+            lambda path: load_controllers(path, rnn),
+        ),
+    ]:
+        path = folder / f"{name}.safetensors"
+        refused(path, lambda load=load, path=path: load(str(path)), "missing")
+        save(str(path))
+        assert load(str(path)).sizes == load(path).sizes
 
 
 def test_a_missing_file_is_named(folder, rnn):

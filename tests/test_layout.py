@@ -21,7 +21,7 @@ def test_a_rounds_files_lie_in_its_folders():
     models = Path("models/takecover-game")
     names = ("vae", "rnn", "controller", "starts")
     assert [*files.agent] == [models / f"{name}.safetensors" for name in names]
-    assert files.agent == AgentFiles.of(models)
+    assert files.agent == AgentFiles.of(models) == AgentFiles.of(str(models))
     assert files.report("scores.json") == Path("reports/takecover-game/scores.json")
 
 

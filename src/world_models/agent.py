@@ -58,7 +58,7 @@ class Agent:
         """
         with located(source) as files:
             name = task or read_task(files.controller)
-            return load_agent(files, get_task(name), torch.device(device or best_device()))
+            return load_agent(files, get_task(name), device or best_device())
 
     def real_world(self, lanes: Lanes) -> RealWorld:
         """Opens the game as this agent sees it."""
@@ -95,7 +95,7 @@ class Agent:
         return (dreams if drawn else replace(dreams, vae=None))(lanes, autoreset_mode)
 
 
-def load_agent(files: AgentFiles, task: Task, device: torch.device) -> Agent:
+def load_agent(files: AgentFiles, task: Task, device: torch.device | str) -> Agent:
     """Reads an agent onto a device.
 
     Raises CheckpointError where one of its files is missing, or they don't fit together.

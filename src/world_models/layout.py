@@ -33,9 +33,9 @@ class AgentFiles(NamedTuple):
     """Where its dreams begin."""
 
     @classmethod
-    def of(cls, folder: Path) -> "AgentFiles":
+    def of(cls, folder: str | Path) -> "AgentFiles":
         """Returns those of an agent in a folder."""
-        return cls(*(folder / f"{name}.safetensors" for name in cls._fields))
+        return cls(*(Path(folder, f"{name}.safetensors") for name in cls._fields))
 
     @property
     def bred(self) -> dict[str, Path]:

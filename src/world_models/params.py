@@ -133,9 +133,9 @@ class Params:
     sections of later stages and in blocks of later rounds: better now than after hours of training.
     """
 
-    def __init__(self, path: Path, round_: str, scale: str | None = None) -> None:
+    def __init__(self, path: str | Path, round_: str, scale: str | None = None) -> None:
         """Reads the file; `scale` takes the place of the one that it names."""
-        self.path, self._contents = path, _read(path)
+        self.path, self._contents = Path(path), _read(path)
         if scale is not None:
             self._contents["scale"] = scale
         self._changes: dict[str, Mapping[str, object]] = {}
@@ -374,7 +374,7 @@ def _refuse_unknown(before: str, keys: Iterable[str], known: Iterable[str]) -> N
         raise ConfigError(f"{before}{key}: unknown; there are: {', '.join(known)}")
 
 
-def round_names(path: Path) -> list[str]:
+def round_names(path: str | Path) -> list[str]:
     """Returns the rounds that a params.yaml lists; none where it is missing or holds none."""
     try:
         rounds = _read(path)["rounds"]
@@ -396,9 +396,9 @@ def _given(problem: Any) -> str:
     return f" (given: {value!r}{hint})"
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: str | Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8")
         contents = yaml.load(text, yaml.CSafeLoader)  # ten times as quick as Python's
     except FileNotFoundError:
         raise ConfigError(f"{path}: missing; run this from the project's folder") from None

@@ -36,6 +36,12 @@ def test_what_is_written_appears_at_the_end(tmp_path, make):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_path_may_be_text(tmp_path, make):
+    with atomic_write(f"{tmp_path}/deep/out") as aside:
+        make(aside, "new")
+    assert read(tmp_path / "deep" / "out") == "new"
+
+
 def test_what_was_there_is_replaced(tmp_path, make):
     path = tmp_path / "out"
     for content in ("old", "new"):

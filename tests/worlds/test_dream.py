@@ -16,7 +16,7 @@ from tests.worlds.tracing import actions_of, trace
 from world_models.rnn.mixture import heat, sample
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.tasks import get_task
-from world_models.vae.model import sample_latent, to_frames
+from world_models.vae.model import VAE, VAESizes, sample_latent, to_frames
 from world_models.worlds.dream import NEGLIGIBLE, DreamWorld
 from world_models.worlds.noise import LaneNoise
 from world_models.worlds.single import SingleWorld
@@ -63,6 +63,14 @@ def a_dream(count=4, rnn=None, temperature=1.15, cell=False, task=DOUBLED, dream
         cell,
         **more,
     )
+
+
+def test_networks_on_two_devices_are_refused():
+    """Any other device will do in the place of a GPU."""
+    others = {"dreamer": an_rnn(), "vae": VAE(VAESizes(LATENT))}
+    for (argument, network), name in zip(others.items(), ("dreamer", "V"), strict=True):
+        with pytest.raises(ValueError, match=rf"^{name} is on meta, M on cpu: "):
+            a_dream(**{argument: network.to("meta")})
 
 
 @pytest.mark.parametrize("cell", [True, False])

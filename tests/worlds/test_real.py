@@ -1,5 +1,6 @@
 """The real world through V and M, on the counting game, whose traces are known exactly."""
 
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -49,6 +50,14 @@ def open_world():
     yield opened
     for world in worlds:
         world.close()
+
+
+def test_networks_on_two_devices_are_refused():
+    """Any other device will do in the place of a GPU."""
+    rnn = an_rnn().to("meta")
+    said = r"^V is on cpu, M on meta: a world needs one device$"
+    with closing(GymnasiumLanes(COUNTING, 1)) as lanes, pytest.raises(ValueError, match=said):
+        RealWorld(COUNTING, lanes, CountingVAE(), rnn, cell=False)
 
 
 @pytest.mark.parametrize("cell", [True, False])

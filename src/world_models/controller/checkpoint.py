@@ -9,12 +9,12 @@ from world_models.runtime.errors import CheckpointError
 from world_models.worlds.features import feature_size
 
 
-def save_controllers(path: Path, controllers: Controllers) -> None:
+def save_controllers(path: str | Path, controllers: Controllers) -> None:
     """Writes C, or a population of them."""
     write_checkpoint(path, {"parameters": controllers.parameters}, controllers.sizes)
 
 
-def load_controllers(path: Path, rnn: MDNRNN) -> Controllers:
+def load_controllers(path: str | Path, rnn: MDNRNN) -> Controllers:
     """Reads C, which must act on the features of this M, or on z alone.
 
     Raises CheckpointError where the file is missing, damaged, not of C or of other sizes.
@@ -30,12 +30,12 @@ def load_controllers(path: Path, rnn: MDNRNN) -> Controllers:
     return Controllers(sizes, tensors["parameters"].float())
 
 
-def read_controller_sizes(path: Path) -> ControllerSizes:
+def read_controller_sizes(path: str | Path) -> ControllerSizes:
     """Reads the sizes in the header of C's file; raises CheckpointError like `load_controllers`."""
     return read_checkpoint(path, ControllerSizes)[1]
 
 
-def read_task(path: Path) -> str:
+def read_task(path: str | Path) -> str:
     """Reads which task C plays; raises CheckpointError like `load_controllers`, and where the file
     doesn't say."""
     task = read_controller_sizes(path).task

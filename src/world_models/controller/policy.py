@@ -74,7 +74,7 @@ class Controllers:
         """Returns those at index (n,), in this order."""
         return Controllers(self.sizes, self.parameters[index])
 
-    def to(self, device: torch.device) -> "Controllers":
+    def to(self, device: torch.device | str) -> "Controllers":
         """Returns the same on another device."""
         return Controllers(self.sizes, self.parameters.to(device))
 

@@ -70,21 +70,21 @@ class Judgement:
     """... and below this."""
 
 
-def gate(reports: Path, baselines: Path, task: str) -> Judgement:
+def gate(reports: str | Path, baselines: str | Path, task: str) -> Judgement:
     """Holds a task's scores against its baseline.
 
     Raises ScoresError where either is missing or damaged.
     """
-    return judge(read_baseline(baselines / f"{task}.json"), read_scores(reports, task))
+    return judge(read_baseline(Path(baselines, f"{task}.json")), read_scores(reports, task))
 
 
-def update(reports: Path, baselines: Path, task: str, tolerance: float | None) -> None:
+def update(reports: str | Path, baselines: str | Path, task: str, tolerance: float | None) -> None:
     """Makes a task's scores its baseline.
 
     Without a tolerance it keeps the one that it has, or gets the usual one. Raises ScoresError
     where there are no scores.
     """
-    path, scores = baselines / f"{task}.json", read_scores(reports, task)
+    path, scores = Path(baselines, f"{task}.json"), read_scores(reports, task)
     if tolerance is None:
         tolerance = read_baseline(path).tolerance if path.exists() else usual_tolerance(scores)
     write_baseline(path, Baseline(scores, tolerance))
@@ -151,20 +151,20 @@ def usual_tolerance(scores: Scores) -> int:
     return math.ceil(2 * NormalDist().inv_cdf(CONFIDENCE) * error)
 
 
-def read_scores(reports: Path, task: str) -> Scores:
+def read_scores(reports: str | Path, task: str) -> Scores:
     """Reads a round's scores; raises ScoresError where they are missing or damaged."""
-    folder = reports / task
+    folder = Path(reports, task)
     protocol = parsed(folder / "scores.json", lambda text: dict(json.loads(text)["protocol"]))
     returns = parsed(folder / "returns.csv", _real_returns)
     return Scores(protocol, returns)
 
 
-def read_baseline(path: Path) -> Baseline:
+def read_baseline(path: str | Path) -> Baseline:
     """Reads a baseline; raises ScoresError where it is missing or damaged."""
     return parsed(path, _baseline)
 
 
-def write_baseline(path: Path, baseline: Baseline) -> None:
+def write_baseline(path: str | Path, baseline: Baseline) -> None:
     """Writes a baseline, with the return of each seed."""
     contents = asdict(baseline.scores) | {
         "mean": round(baseline.scores.mean, 2),
@@ -193,10 +193,10 @@ def _finite(returns: Iterable[tuple[str, str | float]]) -> dict[int, float]:
     return found
 
 
-def parsed(path: Path, parse: Callable[[str], Parsed]) -> Parsed:
+def parsed(path: str | Path, parse: Callable[[str], Parsed]) -> Parsed:
     """Returns what `parse` makes of a file of scores; raises ScoresError where it can't."""
     try:
-        return parse(path.read_text())
+        return parse(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ScoresError(path, "missing") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

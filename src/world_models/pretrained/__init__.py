@@ -69,15 +69,15 @@ def pretrained_names() -> list[str]:
     return sorted(file.parent.name for file in PACKAGED.glob(f"{WHOLE}/controller.safetensors"))
 
 
-def agent_folders(models: Path) -> dict[str, AgentFiles]:
+def agent_folders(models: str | Path) -> dict[str, AgentFiles]:
     """Returns the agents in this package and in the folders of `models`, by the folders' names;
     where both have one of a name, it is that of `models`."""
     packaged = [PACKAGED / name for name in pretrained_names()]
-    found = [AgentFiles.of(folder) for folder in [*packaged, *sorted(models.glob(WHOLE))]]
+    found = [AgentFiles.of(folder) for folder in [*packaged, *sorted(Path(models).glob(WHOLE))]]
     return {files.vae.parent.name: files for files in found if all(file.exists() for file in files)}
 
 
-def all_sources(models: Path) -> dict[str, str | Path]:
+def all_sources(models: str | Path) -> dict[str, str | Path]:
     """Returns where every agent is that can be played here, by a name: those of `agent_folders`,
     and the versions in MLflow's registry, if there is one."""
     from world_models.tracking.client import existing_store, present_uri

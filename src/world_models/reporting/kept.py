@@ -45,12 +45,12 @@ class KeptRun:
         return sum(self.seconds.values()) / 60
 
 
-def kept_runs(folder: Path) -> list[KeptRun]:
+def kept_runs(folder: str | Path) -> list[KeptRun]:
     """Reads every kept run in a folder, by scale, round and seed.
 
     Raises ScoresError where a file of one is missing or damaged.
     """
-    runs = [read_run(kept) for kept in folder.glob("*/*/seed-*")]
+    runs = [read_run(kept) for kept in Path(folder).glob("*/*/seed-*")]
     return sorted(runs, key=lambda run: (run.scale, run.round, run.seed))
 
 

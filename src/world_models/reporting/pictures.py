@@ -38,14 +38,14 @@ def beside(*pictures: np.ndarray) -> np.ndarray:
     return np.concatenate(parts[:-1], axis=1)
 
 
-def save_reconstructions(path: Path, vae: VAE, frames: np.ndarray) -> None:
+def save_reconstructions(path: str | Path, vae: VAE, frames: np.ndarray) -> None:
     """Writes a PNG of two rows: frames (N, 64, 64, 3) over what V makes of them."""
     rows = [beside(*frames), beside(*reconstruct(vae, frames))]
     with atomic_write(path) as aside:
         imageio.imwrite(aside, _zoomed(np.concatenate(rows), 2))
 
 
-def save_video(path: Path | str, pictures: Iterable[np.ndarray]) -> None:
+def save_video(path: str | Path, pictures: Iterable[np.ndarray]) -> None:
     """Writes an MP4 of pictures (H, W, 3), enlarged four times.
 
     Raises OSError (ENOSPC) where the disk has no room for it.
@@ -61,7 +61,7 @@ def save_video(path: Path | str, pictures: Iterable[np.ndarray]) -> None:
             raise _no_room(path)
 
 
-def save_gif(path: Path | str, pictures: Iterable[np.ndarray]) -> None:
+def save_gif(path: str | Path, pictures: Iterable[np.ndarray]) -> None:
     """Writes a GIF of every third of these pictures (H, W, 3), twice as large and in few colours.
 
     It is as fast as the video, and small enough for a page. Raises ValueError without a picture.
@@ -81,7 +81,7 @@ def _require_room(path: Path) -> None:
         raise _no_room(path)
 
 
-def _no_room(path: Path | str) -> OSError:
+def _no_room(path: str | Path) -> OSError:
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 

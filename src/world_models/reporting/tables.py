@@ -31,7 +31,7 @@ class Row(NamedTuple):
     parameters: int | None = None
 
 
-def read_summary(path: Path) -> dict[str, Score]:
+def read_summary(path: str | Path) -> dict[str, Score]:
     """Reads the scores in a scores.json, by world; raises ScoresError where they are missing or
     damaged."""
     return parsed(path, _summary)

@@ -21,12 +21,12 @@ class SeveralSizes:
             object.__setattr__(self, "each", MDNRNNSizes(**self.each))
 
 
-def save_rnn(path: Path, rnn: MDNRNN) -> None:
+def save_rnn(path: str | Path, rnn: MDNRNN) -> None:
     """Writes M."""
     write_checkpoint(path, rnn.state_dict(), rnn.sizes)
 
 
-def load_rnn(path: Path, latent_size: int, action_size: int) -> MDNRNN:
+def load_rnn(path: str | Path, latent_size: int, action_size: int) -> MDNRNN:
     """Reads M, which must be of these sizes.
 
     Raises CheckpointError where the file is missing, damaged, not of M or of other sizes.
@@ -36,7 +36,7 @@ def load_rnn(path: Path, latent_size: int, action_size: int) -> MDNRNN:
     return fill(path, MDNRNN(sizes), tensors)
 
 
-def save_rnns(path: Path, rnns: Sequence[MDNRNN]) -> None:
+def save_rnns(path: str | Path, rnns: Sequence[MDNRNN]) -> None:
     """Writes several M's of equal sizes as one file; there may be none."""
     named = {
         f"{number}.{name}": tensor
@@ -46,7 +46,7 @@ def save_rnns(path: Path, rnns: Sequence[MDNRNN]) -> None:
     write_checkpoint(path, named, SeveralSizes(len(rnns), rnns[0].sizes if rnns else None))
 
 
-def load_rnns(path: Path, latent_size: int, action_size: int) -> list[MDNRNN]:
+def load_rnns(path: str | Path, latent_size: int, action_size: int) -> list[MDNRNN]:
     """Reads several M's, which must be of these sizes.
 
     Raises CheckpointError as `load_rnn` does.
@@ -66,6 +66,6 @@ def load_rnns(path: Path, latent_size: int, action_size: int) -> list[MDNRNN]:
     return [fill(path, MDNRNN(found.each), part) for part in parts]
 
 
-def _check(path: Path, sizes: MDNRNNSizes, latent_size: int, action_size: int) -> None:
+def _check(path: str | Path, sizes: MDNRNNSizes, latent_size: int, action_size: int) -> None:
     check_size(path, "latents of", sizes.latent_size, latent_size)
     check_size(path, "actions of", sizes.action_size, action_size)

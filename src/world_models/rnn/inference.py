@@ -15,11 +15,11 @@ LSTM = 2
 
 
 def rnn_for_inference(
-    rnn: MDNRNN, device: torch.device, dtype: torch.dtype = torch.float32
+    rnn: MDNRNN, device: torch.device | str, dtype: torch.dtype = torch.float32
 ) -> MDNRNN:
     """Returns M itself; it can't be trained, moved or cast any more, but be sent to a process."""
     rnn.to(device, dtype)
-    if device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if rnn.device.type == "cpu" and torch.backends.mkldnn.is_available():
         rnn.lstm = PackedLSTM(rnn.lstm, rnn.sizes.hidden_size)
     return rnn
 

@@ -20,7 +20,7 @@ Sizes = TypeVar("Sizes")
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], sizes: Any) -> None:
+def write_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], sizes: Any) -> None:
     """Writes tensors, with a dataclass of sizes in the header; equal contents make equal bytes."""
     contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One entry: safetensors writes several in any order. What a model has none of is left out.
@@ -30,7 +30,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], sizes: Any) -> N
         aside.write_bytes(save(contents, metadata={"model": model}))
 
 
-def read_checkpoint(path: Path, kind: type[Sizes]) -> tuple[dict[str, Tensor], Sizes]:
+def read_checkpoint(path: str | Path, kind: type[Sizes]) -> tuple[dict[str, Tensor], Sizes]:
     """Reads tensors and sizes; raises CheckpointError where the file is missing or damaged."""
     tensors, model = _read(path)
     try:
@@ -39,7 +39,7 @@ def read_checkpoint(path: Path, kind: type[Sizes]) -> tuple[dict[str, Tensor], S
         raise CheckpointError(path, f"damaged ({error})") from error
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """A file's tensors, and what its header says of them."""
     try:
         with safe_open(path, framework="pt") as file:
@@ -53,7 +53,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(path, f"damaged ({error})") from error
 
 
-def halve(path: Path, to: Path) -> None:
+def halve(path: str | Path, to: str | Path) -> None:
     """Copies a checkpoint with its numbers in half precision.
 
     Raises CheckpointError where it is missing or damaged.
@@ -64,18 +64,18 @@ def halve(path: Path, to: Path) -> None:
         aside.write_bytes(save(halves, metadata={"model": json.dumps(model)}))
 
 
-def read_sizes(path: Path) -> dict[str, Any]:
+def read_sizes(path: str | Path) -> dict[str, Any]:
     """Reads the sizes in a checkpoint's header; raises CheckpointError as `halve` does."""
     sizes: dict[str, Any] = _read(path)[1]["sizes"]
     return sizes
 
 
-def read_parameter_count(path: Path) -> int:
+def read_parameter_count(path: str | Path) -> int:
     """Returns how many numbers a checkpoint holds; raises CheckpointError as `halve` does."""
     return sum(tensor.numel() for tensor in _read(path)[0].values())
 
 
-def fill(path: Path, network: Network, tensors: dict[str, Tensor]) -> Network:
+def fill(path: str | Path, network: Network, tensors: dict[str, Tensor]) -> Network:
     """Puts a file's tensors into a network, to infer; raises CheckpointError if they don't fit."""
     try:
         network.load_state_dict(tensors)
@@ -85,7 +85,7 @@ def fill(path: Path, network: Network, tensors: dict[str, Tensor]) -> Network:
     return network.eval().requires_grad_(False)
 
 
-def check_size(path: Path, what: str, size: int, expected: int) -> None:
+def check_size(path: str | Path, what: str, size: int, expected: int) -> None:
     """Raises CheckpointError, naming what is of another size, unless the two are equal."""
     if size != expected:
         raise CheckpointError(path, f"made for {what} {size}, not {expected}")

@@ -28,9 +28,9 @@ class FileError(WorldModelsError):
     What to do about it depends on which stage makes the file: whoever knows that adds it.
     """
 
-    def __init__(self, path: Path, fault: str) -> None:
+    def __init__(self, path: str | Path, fault: str) -> None:
         super().__init__(path, fault)
-        self.path, self.fault = path, fault
+        self.path, self.fault = Path(path), fault
 
     def __str__(self) -> str:
         return f"{self.path}: {self.fault}"

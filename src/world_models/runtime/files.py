@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def atomic_write(path: Path | str) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yields a path to write a file or a folder to, which becomes `path` if all goes well.
 
     Until then `path` stays as it was; on any error, Ctrl-C and a full disk included, what was

@@ -6,12 +6,12 @@ from world_models.runtime.checkpoint import fill, read_checkpoint, write_checkpo
 from world_models.vae.model import VAE, VAESizes
 
 
-def save_vae(path: Path, vae: VAE) -> None:
+def save_vae(path: str | Path, vae: VAE) -> None:
     """Writes V."""
     write_checkpoint(path, vae.state_dict(), vae.sizes)
 
 
-def load_vae(path: Path) -> VAE:
+def load_vae(path: str | Path) -> VAE:
     """Reads V; raises CheckpointError where the file is missing, damaged or not of V."""
     tensors, sizes = read_checkpoint(path, VAESizes)
     return fill(path, VAE(sizes), tensors)

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from world_models.vae.model import VAE
 
 
-def vae_for_inference(vae: VAE, device: torch.device, dtype: torch.dtype = torch.float32) -> VAE:
+def vae_for_inference(
+    vae: VAE, device: torch.device | str, dtype: torch.dtype = torch.float32
+) -> VAE:
     """Returns V itself; it can't be trained, moved or cast any more, but be sent to a process."""
     vae.to(device, dtype)
-    if device.type == "cpu" and torch.backends.mkldnn.is_available():
+    if vae.device.type == "cpu" and torch.backends.mkldnn.is_available():
         layers = [layer for layer in vae.encoder if isinstance(layer, nn.Conv2d)]
         vae.encoder = nn.Sequential(*map(PackedConvolution, layers), nn.Flatten())
     return vae

@@ -16,12 +16,12 @@ class StartsSizes:
     latent_size: int
 
 
-def save_starts(path: Path, starts: Tensor) -> None:
+def save_starts(path: str | Path, starts: Tensor) -> None:
     """Writes first latents (S, 2, z)."""
     write_checkpoint(path, {"starts": starts}, StartsSizes(starts.shape[-1]))
 
 
-def load_starts(path: Path, latent_size: int) -> Tensor:
+def load_starts(path: str | Path, latent_size: int) -> Tensor:
     """Reads first latents (S, 2, z), which must be of this size.
 
     Raises CheckpointError where the file is missing, damaged, of something else or of another size.

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from world_models.rnn.model import MDNRNN, State
 from world_models.tasks.base import Task
+from world_models.vae.model import VAE
 from world_models.worlds.features import feature_size, features
 from world_models.worlds.noise import LaneNoise
 
@@ -245,6 +246,15 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _observation(self) -> np.ndarray:
         return self.features().numpy(force=True)
+
+
+def require_one_device(rnn: MDNRNN, **others: VAE | MDNRNN | None) -> None:
+    """Raises ValueError where one of a world's networks is on another device than M."""
+    for name, network in others.items():
+        if network is not None and network.device != rnn.device:
+            raise ValueError(
+                f"{name} is on {network.device}, M on {rnn.device}: a world needs one device"
+            )
 
 
 def _rows(rows: Tensor, lanes: Tensor) -> Tensor:

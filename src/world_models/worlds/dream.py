@@ -14,7 +14,7 @@ from world_models.rnn.mixture import heat, sample
 from world_models.rnn.model import MDNRNN, State
 from world_models.tasks.base import Task
 from world_models.vae.model import VAE, sample_latent, to_frames
-from world_models.worlds.base import Moment, Outcome, World
+from world_models.worlds.base import Moment, Outcome, World, require_one_device
 from world_models.worlds.config import DreamConfig, Ends
 from world_models.worlds.noise import normal, uniform
 
@@ -62,7 +62,10 @@ class DreamWorld(World):
                 having lasted until it, and an episode ends where that is NEGLIGIBLE: the mean
                 return of drawn ends, but for that, without their luck. It takes the place of
                 `ends`.
+
+        Raises ValueError where the networks are on two devices.
         """
+        require_one_device(rnn, dreamer=dreamer, V=vae)
         super().__init__(task, rnn, count, cell)
         self.starts, self.temperature, self.vae = starts.to(self.device), temperature, vae
         self.dreamer, self.ends, self.weighed = dreamer, ends, weighed

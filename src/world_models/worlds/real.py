@@ -11,14 +11,14 @@ from world_models.rnn.mixture import negative_log_likelihood
 from world_models.rnn.model import MDNRNN, State
 from world_models.tasks.base import FRAME_SIZE, Task
 from world_models.vae.model import VAE, sample_latent, to_images
-from world_models.worlds.base import Moment, Outcome, World
+from world_models.worlds.base import Moment, Outcome, World, require_one_device
 from world_models.worlds.games import Lanes
 
 
 class RealWorld(World):
     """A game whose frames V encodes and M remembers: what C acts on in the paper's section 3.
 
-    Lanes are reset together. V and M have to be on one device.
+    Lanes are reset together. Raises ValueError where V and M are on two devices.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class RealWorld(World):
             curiosity: weight in the reward of how badly M has predicted the frame that came: the
                 NLL of its z, in nats a number (paper, section 5, where it is over 0).
         """
+        require_one_device(rnn, V=vae)
         super().__init__(task, rnn, lanes.count, cell)
         self.render_mode = "rgb_array"
         self.lanes, self.vae, self.sampled, self.patience = lanes, vae, sampled, patience
