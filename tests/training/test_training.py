@@ -3,11 +3,13 @@
 import math
 import os
 import signal
+import sys
 from itertools import pairwise
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_only
 
 from tests.configs import SMALL_M, changed, smoke
 from tests.counting import COUNTING, DOUBLED
@@ -15,6 +17,7 @@ from world_models.rnn.model import MDNRNN
 from world_models.rnn.training import RNNTraining, SequenceData
 from world_models.runtime.errors import ConfigError, DivergedError
 from world_models.runtime.precision import has_bfloat16
+from world_models.training.checkpoint import batches_kept
 from world_models.training.trainer import fit
 from world_models.vae.training import FrameData, VAETraining
 
@@ -88,15 +91,6 @@ def test_v_learns_the_same_way_each_time(frames, tmp_path):
         assert metrics[f"{split}/loss"] == pytest.approx(parts, rel=0.02)
     assert_equal_weights(first, again)
     assert (first.mu.weight != untrained.mu.weight).any()
-
-
-def test_v_learns_in_a_clusters_job(frames, tmp_path, monkeypatch):
-    """However many tasks the job has: a training is one process."""
-    job = {"SLURM_NTASKS": "4", "SLURM_JOB_ID": "1", "SLURM_JOB_NAME": "training"}
-    for name, value in job.items():
-        monkeypatch.setenv(name, value)
-    _, metrics = train_vae(frames, tmp_path, changed(VAE_CONFIG, batches=1))
-    assert math.isfinite(metrics["train/loss"])
 
 
 def test_metrics_are_of_every_20th_batch_and_of_the_last(frames, tmp_path, monkeypatch):
@@ -326,3 +320,43 @@ def test_bfloat16_trains_too(frames, latents, tmp_path):
     config = changed(RNN_CONFIG, batches=2, validate_every=2, precision="bf16-mixed")
     _, metrics = train_rnn(latents, tmp_path / "rnn", config)
     assert math.isfinite(metrics["validation/nll"])
+
+
+class Terminated(VAETraining):
+    """Is sent SIGTERM in its 21st batch."""
+
+    def training_step(self, frames):
+        if self.global_step == 20:
+            signal.raise_signal(signal.SIGTERM)
+        return super().training_step(frames)
+
+
+SLURM = {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "2"}
+TORCHRUN = {
+    "TORCHELASTIC_RUN_ID": "none",
+    "GROUP_RANK": "0",
+    "RANK": "2",
+    "LOCAL_RANK": "2",
+    "WORLD_SIZE": "4",
+    "LOCAL_WORLD_SIZE": "4",
+}
+
+
+@pytest.mark.parametrize("launcher", [SLURM, TORCHRUN], ids=["slurm", "torchrun"])
+def test_one_process_trains_and_ends_whatever_a_launcher_of_several_says(
+    frames, tmp_path, monkeypatch, launcher
+):
+    for name, value in launcher.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rank_zero_only, "rank", 2)  # as Lightning's import would have it there
+    logged = []
+    config = changed(VAE_CONFIG, batches=41, batch_size=2, validate_every=20)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with pytest.raises(SystemExit) as end:
+            train_vae(frames, tmp_path, config, Terminated, lambda *entry: logged.append(entry))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert end.value.code == 143
+    assert losses(logged, "train/loss")
+    assert batches_kept(tmp_path / "last.ckpt") == 20

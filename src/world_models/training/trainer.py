@@ -11,10 +11,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import (  # type: ignore[attr-defined]
-    LightningEnvironment,
-)
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
@@ -51,7 +48,6 @@ class MetricsLogger(Logger):
         """The name that Lightning asks for."""
         return ""
 
-    @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         """Hands them on, without Lightning's own count of epochs."""
         self.log({k: v for k, v in metrics.items() if k != "epoch"}, step or 0)
@@ -153,7 +149,7 @@ def fit(
         log_every_n_steps=LOG_EVERY,
         devices=1,
         callbacks=[StopWhereNotFinite(kept, validate_every), ShowProgress(progress), keep],
-        # Whatever a cluster's variables say, such as SLURM_NTASKS, a training is one process.
+        # One process trains, whatever the environment says of Slurm's tasks, torchrun's or MPI's.
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],
         enable_checkpointing=False,  # Lightning's own
         enable_progress_bar=False,
@@ -209,5 +205,5 @@ def decaying_adam(
 
 def _quieten() -> None:
     """Keeps Lightning's notices of hardware and its tips out of the log."""
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", PYTREE_WARNING)
