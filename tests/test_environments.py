@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium
 import numpy as np
+import pygame
 import pytest
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.utils.env_checker import check_env
@@ -151,12 +153,44 @@ def test_a_window_shows_the_dream(models, monkeypatch):
         assert window.get_at((20, 12))[:3] == tuple(drawn[12 // 8, 20 // 8])
 
 
-def test_without_a_screen_there_is_one_line(models, monkeypatch):
-    monkeypatch.setenv("SDL_VIDEODRIVER", "nothing")
-    with pytest.raises(WorldModelsError) as caught:
-        gymnasium.make(DREAM, models=models, render_mode="human")
-    assert str(caught.value).startswith("no screen for a window (")
-    assert "\n" not in str(caught.value)
+@quiet
+def test_a_window_opens_beside_a_game_that_is_drawn_without_one(models, monkeypatch):
+    monkeypatch.setenv("SDL_VIDEODRIVER", "offscreen")  # the games' own is another
+    with (
+        gymnasium.make(LATENT, models=models) as game,
+        gymnasium.make(LATENT, models=models, render_mode="human") as env,
+    ):
+        for one in (game, env, game):
+            one.reset(seed=1)
+        env.step(np.zeros(1, np.float32))
+        assert pygame.display.get_driver() == "offscreen"
+        drawn = env.unwrapped.world.render()[0]
+        window = env.unwrapped._window._screen
+        assert window.get_at((20, 12))[:3] == tuple(drawn[12 // 8, 20 // 8])
+
+
+HAS_A_SCREEN = sys.platform != "linux" or Path("/dev/dri").exists()
+
+
+@pytest.mark.parametrize(
+    "driver",
+    [
+        "nothing",
+        pytest.param(
+            None, marks=pytest.mark.skipif(HAS_A_SCREEN, reason="this machine has a screen")
+        ),
+    ],
+)
+def test_without_a_screen_there_is_one_line(models, monkeypatch, driver):
+    for name in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if driver is not None:
+        monkeypatch.setenv("SDL_VIDEODRIVER", driver)
+    for name in (DREAM, LATENT):
+        with pytest.raises(WorldModelsError) as caught:
+            gymnasium.make(name, models=models, render_mode="human")
+        assert str(caught.value).startswith("no screen for a window (")
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import pygame
 import pytest
 
 from world_models.tasks import get_task
@@ -230,6 +231,18 @@ def test_games_in_two_threads_draw_what_they_draw_alone(opened):
         both = list(pool.map(drive, [opened(task, 2), opened(task, 2)]))
     for frames in both:
         np.testing.assert_array_equal(frames, alone)
+
+
+@pytest.mark.parametrize("name", ["pendulum", "carracing"])
+def test_games_are_drawn_without_a_screen_whichever_the_environment_names(
+    opened, monkeypatch, name
+):
+    task = get_task(name)
+    drawn = opened(task, 1).reset([3])
+    monkeypatch.setenv("SDL_VIDEODRIVER", "nothing")
+    np.testing.assert_array_equal(opened(task, 1).reset([3]), drawn)
+    assert os.environ["SDL_VIDEODRIVER"] == "nothing"
+    assert not pygame.display.get_init()
 
 
 def test_closing_twice_is_fine(opened):

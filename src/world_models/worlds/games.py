@@ -18,6 +18,7 @@ from gymnasium.error import DependencyNotInstalled
 from world_models.runtime.errors import ConfigError, ExtraError
 from world_models.tasks.base import FRAME_SIZE, Simulator, Task
 from world_models.worlds.frames import resize
+from world_models.worlds.window import off_screen
 
 Transitions = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """(frames, rewards, terminated, truncated) of the stepped lanes, in the order asked for."""
@@ -94,7 +95,7 @@ class GymnasiumLanes:
         # one race for them; so games start in a directory of their own.
         self._games: list[gymnasium.Env[Any, Any]] = []
         try:
-            with _ONE_AT_A_TIME, contextlib.chdir(self._directory.name):
+            with _ONE_AT_A_TIME, off_screen(), contextlib.chdir(self._directory.name):
                 for _ in range(count):
                     self._games.append(_open_game(task))
         except BaseException:
@@ -147,9 +148,12 @@ class GymnasiumLanes:
 
     def _reset_part(self, lanes: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray]:
         raw = []
-        for lane, seed in zip(lanes, seeds, strict=True):
-            observation, _ = self._games[lane].reset(seed=int(seed))
-            raw.append(self._view(lane, observation))
+        # Many games start pygame's display with their first picture. An engine in a process of its
+        # own doesn't, and has no turn either.
+        with nullcontext() if self.task.threads else off_screen():
+            for lane, seed in zip(lanes, seeds, strict=True):
+                observation, _ = self._games[lane].reset(seed=int(seed))
+                raw.append(self._view(lane, observation))
         return (self._shrink(raw),)
 
     def _step_part(self, lanes: np.ndarray, moves: np.ndarray) -> Transitions:

@@ -1,5 +1,9 @@
-"""A window that shows frames."""
+"""A window that shows frames, and games that are drawn without one."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -8,6 +12,36 @@ from world_models.runtime.errors import WorldModelsError
 
 SCALE = 8
 """Pixels of the window across one of the frame."""
+DRIVER = "SDL_VIDEODRIVER"
+"""By this environment variable SDL is told on what it shows its windows."""
+UNSEEN = ("dummy", "offscreen")
+"""Those of its drivers that show nothing."""
+
+
+@contextmanager
+def off_screen() -> Iterator[None]:
+    """Has games that start pygame's display in the block do without a screen.
+
+    Gymnasium's start it for pictures that no window shows, too. It is taken away at the end, for
+    who opens a window later, unless a game draws on it. Only for one thread at a time.
+    """
+    asked, before = os.environ.get(DRIVER), _display()
+    os.environ[DRIVER] = "dummy"
+    try:
+        yield
+    finally:
+        if asked is None:
+            del os.environ[DRIVER]
+        else:
+            os.environ[DRIVER] = asked
+        if before is None and (display := _display()) and display.get_surface() is None:
+            display.quit()
+
+
+def _display() -> Any:
+    """Pygame's display, if it has been started."""
+    pygame = sys.modules.get("pygame")
+    return pygame.display if pygame and pygame.display.get_init() else None
 
 
 class Window:
@@ -19,6 +53,9 @@ class Window:
 
         try:
             pygame.display.init()
+            if DRIVER not in os.environ and pygame.display.get_driver() in UNSEEN:
+                pygame.display.quit()
+                raise pygame.error("SDL has found none")
         except pygame.error as error:
             raise WorldModelsError(
                 f"no screen for a window ({error}); render_mode='rgb_array' needs none"
