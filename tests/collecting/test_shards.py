@@ -1,5 +1,6 @@
 """Making the data set: aligned transitions, and shards that depend on their seeds alone."""
 
+import math
 from contextlib import closing
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ from tests.counting import (
     read_frame,
     reward_of,
 )
+from tests.strange import PICTURE, strange
 from world_models.agent import Agent, AgentFiles
 from world_models.collecting.neighbours import Disturbance, Neighbourhood
 from world_models.collecting.policies import Held, RandomNetwork, random_agent, random_policy
@@ -31,7 +33,7 @@ from world_models.data.store import EpisodeStore
 from world_models.rnn.checkpoint import save_rnn
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.runtime.errors import ConfigError, StoreError
-from world_models.tasks import get_task
+from world_models.tasks import TASKS, get_task
 from world_models.vae.checkpoint import save_vae
 from world_models.vae.encoding import encode
 from world_models.vae.model import VAE, VAESizes, sample_latent, to_images
@@ -93,6 +95,18 @@ def test_an_end_is_the_games_and_a_time_limit_is_none(collected):
     ends = {at.seed: at.terminated for at in collected.episodes()}
     assert ends == {seed: ends_by_itself(seed) for seed in COLLECT[:7]}
     assert set(ends.values()) == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("of_the_game", "said"),
+    [({"shown": PICTURE / 255}, "a frame has to be"), ({"paid": math.nan}, "a reward has to be")],
+)
+def test_what_no_game_should_show_or_pay_is_not_stored(monkeypatch, tmp_path, of_the_game, said):
+    monkeypatch.setitem(TASKS, "strange", strange(**of_the_game))
+    jobs = shard_jobs(tmp_path / "episodes", "strange", a_config(), 1, Origin("strange"))
+    with pytest.raises(ConfigError, match=said):
+        list(collect(jobs, workers=1))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import numpy as np
 import pygame
 import pytest
 
+from tests.strange import PICTURE, STRANGE_AT, strange
+from world_models.runtime.errors import ConfigError
 from world_models.tasks import get_task
 from world_models.worlds.frames import resize
 from world_models.worlds.games import EnvPoolLanes, open_lanes
@@ -250,6 +252,63 @@ def test_closing_twice_is_fine(opened):
         lanes = opened(get_task("carracing"), 1, simulator)
         lanes.close()
         lanes.close()
+
+
+FRAMES = [
+    (PICTURE.astype(np.float32) / 255, "its observation is float32, 64 × 64 × 3"),
+    (PICTURE[..., 0], "its observation is uint8, 64 × 64"),
+    (PICTURE[..., :1], "its observation is uint8, 64 × 64 × 1"),
+    (PICTURE.transpose(2, 0, 1), "its observation is uint8, 3 × 64 × 64"),
+    (PICTURE.ravel(), "its observation is uint8, 12288"),
+    (None, "its observation is None"),
+    (PICTURE.tolist(), "its observation is a list"),
+]
+
+
+@pytest.mark.parametrize(("shown", "said"), FRAMES, ids=[said for _, said in FRAMES])
+def test_a_frame_that_is_no_picture_is_refused_at_the_start(opened, shown, said):
+    lanes = opened(strange(shown=shown), 2)
+    line = f"tasks/strange.py: a frame has to be uint8, height × width × 3; {said}"
+    with pytest.raises(ConfigError, match=f"^{line}$"):
+        lanes.reset([1, 2])
+
+
+def test_so_is_one_that_is_not_where_the_task_says(opened):
+    line = "^tasks/strange.py: a frame has to be uint8, height × width × 3; its"
+    with pytest.raises(ConfigError, match=f"{line} screen is None$"):
+        opened(replace(strange(), observe="screen"), 1).reset([1])
+    with pytest.raises(ConfigError, match=rf"{line} render\(\) is None: .*'rgb_array'$"):
+        opened(replace(strange(shown=None), observe="render"), 1).reset([1])
+    beside = replace(strange(), crop=(slice(64, None), slice(None)))
+    with pytest.raises(ConfigError, match=r"crop: nothing is left of .* uint8, 64 × 64 × 3$"):
+        opened(beside, 1).reset([1])
+
+
+@pytest.mark.parametrize(
+    ("paid", "said"),
+    [
+        (float("nan"), "nan"),
+        (float("-inf"), "-inf"),
+        (np.float64("inf"), "inf"),
+        (None, "nan"),
+        (np.array([1.0, 2.0]), r"\[1. 2.\]"),
+    ],
+)
+def test_a_reward_that_is_no_finite_number_is_refused_where_it_is_paid(opened, paid, said):
+    lanes, every, actions = opened(strange(paid=paid), 2), np.arange(2), np.zeros((2, 1))
+    lanes.reset([1, 2])
+    for _ in range(STRANGE_AT - 1):
+        assert lanes.step(every, actions)[1].tolist() == [1, 1]
+    line = f"^tasks/strange.py: a reward has to be a finite number; the game's is {said}$"
+    with pytest.raises(ConfigError, match=line):
+        lanes.step(every, actions)
+
+
+def test_a_game_that_nobody_knows_is_refused(opened):
+    line = r"^tasks/strange.py: env_id: Environment `Stranger` doesn't exist.*"
+    with pytest.raises(ConfigError, match=line) as caught:
+        opened(replace(strange(), env_id="Stranger-v0"), 1)
+    assert "\n" not in str(caught.value)
 
 
 def test_mistakes_are_one_clear_line(opened):

@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from world_models.tasks.base import FRAME_SIZE
+from world_models.runtime.errors import ConfigError
+from world_models.tasks.base import FRAME_SIZE, Task
+
+SOURCES = {"observation": "its observation", "screen": "its screen", "render": "its render()"}
+"""What `Task.observe` names, in words."""
+
+
+def view(task: Task, frame: Any) -> np.ndarray:
+    """Returns the rows and columns of a game's raw frame that are kept.
+
+    Raises ConfigError where it is not (height, width, 3) of bytes, or none of it is kept.
+    """
+    picture = isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.shape[2:] == (3,)
+    if not picture:
+        raise ConfigError(
+            f"tasks/{task.name}.py: a frame has to be uint8, height × width × 3; "
+            f"{SOURCES[task.observe]} is {_kind(frame)}{_remedy(task, frame)}"
+        )
+    kept: np.ndarray = frame[task.crop]
+    if not kept.size:
+        raise ConfigError(
+            f"tasks/{task.name}.py: crop: nothing is left of a frame that is {_kind(frame)}"
+        )
+    return kept
+
+
+def _kind(frame: Any) -> str:
+    if isinstance(frame, np.ndarray):
+        return ", ".join([str(frame.dtype), " × ".join(map(str, frame.shape))])
+    return "None" if frame is None else f"a {type(frame).__name__}"
+
+
+def _remedy(task: Task, frame: Any) -> str:
+    unseen = task.observe == "render" and frame is None
+    return ": env_kwargs wants render_mode='rgb_array'" if unseen else ""
 
 
 def resize(raw: np.ndarray, crop: tuple[slice, slice]) -> np.ndarray:

@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
-from gymnasium.error import DependencyNotInstalled
+from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
 
 from world_models.runtime.errors import ConfigError, ExtraError
 from world_models.tasks.base import FRAME_SIZE, Simulator, Task
-from world_models.worlds.frames import resize
+from world_models.worlds.frames import resize, view
 from world_models.worlds.window import off_screen
 
 Transitions = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -165,7 +165,7 @@ class GymnasiumLanes:
         rewards, terminated, truncated = zip(*results, strict=True)
         return (
             self._shrink(raw),
-            np.array(rewards, np.float32),
+            _numbers(self.task, rewards),
             np.array(terminated, bool),
             np.array(truncated, bool),
         )
@@ -175,9 +175,8 @@ class GymnasiumLanes:
         if self.task.observe == "render":
             observation = self._games[lane].render()
         elif self.task.observe == "screen":
-            observation = observation["screen"]
-        cropped: np.ndarray = observation[self.task.crop]
-        return cropped
+            observation = observation.get("screen") if isinstance(observation, dict) else None
+        return view(self.task, observation)
 
     def _shrink(self, views: list[np.ndarray]) -> np.ndarray:
         return resize(np.stack(views), (slice(None), slice(None)))
@@ -214,6 +213,7 @@ class EnvPoolLanes:
         started = np.arange(len(seeds))
         self._finished[:] = True
         self._finished[started] = False
+        view(self.task, observations[0])  # they are all alike
         return resize(observations[self._places(info, started)], self.task.crop)
 
     def step(self, lanes: np.ndarray, actions: np.ndarray) -> Transitions:
@@ -225,7 +225,7 @@ class EnvPoolLanes:
         observations, rewards, terminated, truncated = (result[places] for result in results)
         self._finished[lanes] = terminated | truncated
         frames = resize(observations, self.task.crop)
-        return frames, rewards.astype(np.float32), terminated, truncated
+        return frames, _numbers(self.task, rewards), terminated, truncated
 
     def close(self) -> None:
         """Lets go of the pool, which stops its threads."""
@@ -266,8 +266,26 @@ def _open_game(task: Task) -> gymnasium.Env[Any, Any]:
         if task.extra is None:
             raise
         raise ExtraError(task.name, task.extra) from error
+    except UnregisteredEnv as error:
+        raise ConfigError(f"tasks/{task.name}.py: env_id: {error}") from None
     game.reset(seed=0)
     return game
+
+
+def _numbers(task: Task, rewards: Sequence[Any] | np.ndarray) -> np.ndarray:
+    """Returns the rewards of a step, one a lane.
+
+    Raises ConfigError where one isn't a finite number: M's loss and C's return would be lost with
+    it.
+    """
+    numbers = np.asarray(rewards, np.float32)
+    finite = np.isfinite(numbers)
+    if numbers.ndim != 1 or not finite.all():
+        wrong = numbers[~finite] if numbers.ndim == 1 else rewards
+        raise ConfigError(
+            f"tasks/{task.name}.py: a reward has to be a finite number; the game's is {wrong[0]}"
+        )
+    return numbers
 
 
 def _at_most(seeds: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
