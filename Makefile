@@ -79,10 +79,13 @@ format: setup ## Rewrite the code in the house style
 reference: setup ## Write docs/reference/ from the code
 	world-models params --reference >docs/reference/parameters.md
 
+# A folder that was renamed finds its artifacts again.
 ui: setup ## Open MLflow's pages on PORT (default 5000)
 	@case "$${MLFLOW_TRACKING_URI:=sqlite:///mlflow.db}" in \
 	  http*) echo "MLflow runs elsewhere: $$MLFLOW_TRACKING_URI"; exit;; \
 	esac; \
+	export MLFLOW_TRACKING_URI; \
+	python -c 'from world_models.tracking.client import *; open_store(present_uri())' || exit 1; \
 	echo "MLflow: http://127.0.0.1:$(PORT)/#/experiments/1/runs?workflowType=machine_learning"; \
 	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow server --workers 1 \
 	  --host 127.0.0.1 --port $(PORT) \

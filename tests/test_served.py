@@ -11,7 +11,8 @@ import pytest
 
 from tests.agents import as_model, write_agent
 from world_models.agent import Agent
-from world_models.tracking.client import default_uri, existing_store
+from world_models.tracking.client import existing_store
+from world_models.tracking.embedded import default_uri
 from world_models.tracking.registry import register
 from world_models.tracking.run import stage_run
 from world_models.worlds.games import open_lanes
@@ -41,7 +42,6 @@ def store(tmp_path_factory):
     model = as_model("pendulum", files)
     with stage_run(
         uri=default_uri(folder),
-        artifact_root=folder / "artifacts",
         experiment="world-models",
         stage="register",
         task="pendulum",

@@ -14,16 +14,6 @@ class HopelessError(Exception):
     """A call that makes no sense."""
 
 
-@pytest.fixture
-def delivering(monkeypatch):
-    """A Delivery that pauses for hundredths of a second where the real one does for seconds."""
-    monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(delivery, "LONGEST_PAUSE_S", 0.02)
-    monkeypatch.setattr(delivery, "PATIENCE_S", 0.3)
-    monkeypatch.setattr(delivery, "SLOWEST_S", 0.6)
-    return Delivery(lambda error: isinstance(error, HopelessError))
-
-
 class Elsewhere:
     """Takes calls, unless it is down."""
 
@@ -40,8 +30,24 @@ class Elsewhere:
         return make
 
 
-def test_calls_are_made_in_order(delivering):
-    place = Elsewhere()
+@pytest.fixture
+def place():
+    return Elsewhere()
+
+
+@pytest.fixture
+def delivering(place, monkeypatch):
+    """A Delivery that pauses for hundredths of a second where the real one does for seconds."""
+    monkeypatch.setattr(delivery, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(delivery, "LONGEST_PAUSE_S", 0.02)
+    monkeypatch.setattr(delivery, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(delivery, "SLOWEST_S", 0.6)
+    return Delivery(
+        lambda error: isinstance(error, HopelessError), lambda what, why: not place.down.is_set()
+    )
+
+
+def test_calls_are_made_in_order(delivering, place):
     for number in range(100):
         delivering.put("numbers", place.call(number))
     delivering.close()
@@ -59,8 +65,7 @@ def test_nobody_waits_for_a_call(delivering):
     delivering.close()
 
 
-def test_what_failed_is_made_again_in_order_and_both_is_said_once(delivering, capsys):
-    place = Elsewhere()
+def test_what_failed_is_made_again_in_order_and_both_is_said_once(delivering, place, capsys):
     place.down.set()
     for number in range(5):
         delivering.put("numbers", place.call(number))
@@ -74,8 +79,7 @@ def test_what_failed_is_made_again_in_order_and_both_is_said_once(delivering, ca
     assert len(lines) == 2
 
 
-def test_what_is_lost_in_the_end_is_said(delivering, capsys):
-    place = Elsewhere()
+def test_what_is_lost_in_the_end_is_said(delivering, place, capsys):
     place.down.set()
     delivering.put("parameters", place.call(0))
     for number in range(3):
@@ -102,22 +106,35 @@ def test_the_end_waits_as_long_as_calls_succeed(delivering, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_call_that_hangs_does_not_hold_up_the_end(delivering, capsys):
+def test_a_call_that_hangs_is_lost_in_the_end_and_no_other(delivering, place, capsys):
     forever = Event()
     delivering.put("files", forever.wait)
-    delivering.put("metrics", lambda: None)
+    delivering.put("numbers", place.call(0))
     start = time.monotonic()
     delivering.close()
     assert time.monotonic() - start < 2
-    assert "lost: files (1), metrics (1)" in capsys.readouterr().err
+    assert place.taken == [0]
+    assert capsys.readouterr().err == "tracking: lost: files (1)\n"
     forever.set()
 
 
-def test_a_hopeless_call_does_not_hold_up_the_others(delivering, capsys):
-    def refused():
-        raise HopelessError("no such run")
+def test_where_the_place_hangs_too_all_is_lost(delivering, place, capsys):
+    forever = Event()
+    place.down.set()
+    delivering.put("files", forever.wait)
+    delivering.put("numbers", place.call(0))
+    start = time.monotonic()
+    delivering.close()
+    assert time.monotonic() - start < 2
+    assert "lost: files (1), numbers (1)" in capsys.readouterr().err
+    forever.set()
 
-    place = Elsewhere()
+
+def refused():
+    raise HopelessError("no such run")
+
+
+def test_a_hopeless_call_does_not_hold_up_the_others(delivering, place, capsys):
     for number in range(2):
         delivering.put("tags", refused)
         delivering.put("numbers", place.call(number))
@@ -129,9 +146,40 @@ def test_a_hopeless_call_does_not_hold_up_the_others(delivering, capsys):
     ]
 
 
-def test_what_waits_is_bounded(delivering, monkeypatch, capsys):
+def test_a_call_that_fails_for_whatever_reason_does_not_hold_up_the_others(
+    delivering, place, capsys
+):
+    def failing():
+        raise ConnectionError("too large")
+
+    for number in range(3):
+        delivering.put(f"picture-{number}", failing)
+        delivering.put("numbers", place.call(number))
+    start = time.monotonic()
+    wait_for(lambda: place.taken)
+    assert time.monotonic() - start > 0.25
+    delivering.close()
+    assert time.monotonic() - start < 2
+    assert place.taken == [0, 1, 2]
+    lines = capsys.readouterr().err.splitlines()
+    assert "tracking: not logged: picture-0 (too large)" in lines
+    assert lines[-1] == "tracking: lost: picture-0 (1), picture-1 (1), picture-2 (1)"
+
+
+def test_a_call_that_fails_is_kept_for_as_long_as_the_place_is_down(delivering, place, capsys):
+    place.down.set()
+    delivering.put("numbers", place.call(0))
+    time.sleep(0.4)  # longer than the patience with one that fails for a reason of its own
+    wait_for(lambda: place.tried > delivery.TRIES)
+    place.down.clear()
+    delivering.close()
+    assert place.taken == [0]
+    assert "lost" not in capsys.readouterr().err
+
+
+def test_what_waits_is_bounded(delivering, place, monkeypatch, capsys):
     monkeypatch.setattr(delivery, "MOST", 10)
-    released, place = Event(), Elsewhere()
+    released = Event()
     delivering.put("first", released.wait)
     for number in range(15):
         delivering.put("numbers", place.call(number))

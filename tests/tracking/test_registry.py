@@ -7,7 +7,8 @@ from mlflow import MlflowClient
 
 from tests.agents import as_model, write_agent
 from world_models.runtime.errors import TrackingError
-from world_models.tracking.client import default_uri, existing_store
+from world_models.tracking.client import existing_store
+from world_models.tracking.embedded import default_uri
 from world_models.tracking.registry import (
     download_version,
     model_name,
@@ -38,7 +39,6 @@ def registered(root):
     for number in (1, 2):
         with stage_run(
             uri=default_uri(root),
-            artifact_root=root / "artifacts",
             experiment="world-models",
             stage="pipeline",
             task="carracing",

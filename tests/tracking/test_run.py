@@ -11,16 +11,16 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from tests.waiting import wait_for
-from world_models.tracking.client import default_uri
+from world_models.tracking.embedded import default_uri
 from world_models.tracking.run import stage_run
 
 START = """
 import sys
 from pathlib import Path
 from world_models.tracking.run import stage_run
-from world_models.tracking.client import default_uri
+from world_models.tracking.embedded import default_uri
 root = Path(sys.argv[1])
-with stage_run(uri=default_uri(root), artifact_root=root / "artifacts", experiment="e",
+with stage_run(uri=default_uri(root), experiment="e",
                stage=sys.argv[2], task="t", scale="smoke", revision="r") as run:
     run.log_metrics({"loss": 1.0})
 print(run.run_id)
@@ -36,7 +36,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def open_run(root: Path, stage: str = "vae", id_file: Path | None = None, **tags: str):
     return stage_run(
         uri=default_uri(root),
-        artifact_root=root / "artifacts",
         experiment="world-models",
         stage=stage,
         task="carracing",
@@ -102,7 +101,7 @@ def test_artifacts_lie_beside_the_store(root: Path, tmp_path: Path) -> None:
     (tmp_path / "picture.txt").write_text("seen")
     with open_run(root) as run:
         run.log_artifact(tmp_path / "picture.txt")
-    base = root / "artifacts" / "world-models" / run.run_id / "artifacts"
+    base = root / "mlartifacts" / "world-models" / run.run_id / "artifacts"
     assert (base / "picture.txt").read_text() == "seen"
 
 
@@ -148,6 +147,27 @@ def test_a_run_that_was_killed_is_continued(root: Path, tmp_path: Path) -> None:
     assert stored(root, first.run_id).info.status == "FINISHED"
     history = MlflowClient(tracking_uri=default_uri(root)).get_metric_history(first.run_id, "loss")
     assert [metric.value for metric in history] == [3.0, 2.0]
+
+
+def test_of_parameters_that_differ_when_a_run_goes_on_one_by_one_is_lost(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run"
+    with open_run(root, id_file=file) as run:
+        run.log_params({"machine": {"workers": 4}, "seed": 1})
+    with open_run(root, id_file=file) as run:
+        run.log_params({"machine": {"workers": 2, "memory": 8}, "seed": 1, "vae": {"z": 32}})
+    seen = stored(root, run.run_id)
+    assert seen.info.status == "FINISHED"
+    assert seen.data.params == {
+        "machine.workers": "4",
+        "machine.memory": "8",
+        "seed": "1",
+        "vae.z": "32",
+    }
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("tracking: not logged: the parameter machine.workers (Changing param ")
+    assert last == "tracking: lost: the parameter machine.workers (1)"
 
 
 def test_a_run_of_another_store_is_not_continued(root: Path, tmp_path: Path) -> None:

@@ -91,6 +91,15 @@ def running(server: Server) -> Server:
     return server
 
 
+@pytest.fixture
+def patient(running: Server, impatient: None, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """The same, which on a busy machine may take over a second to answer, and which closes the
+    connection after a fault of its own."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    return running
+
+
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries again after a tenth of a second, and gives a request up after a second."""
@@ -100,11 +109,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
-def open_run(uri: str, folder: Path):
+def open_run(uri: str, experiment: str = "world-models"):
     return stage_run(
         uri=uri,
-        artifact_root=folder,
-        experiment="world-models",
+        experiment=experiment,
         stage="vae",
         task="carracing",
         scale="smoke",
@@ -131,9 +139,9 @@ def status(server: Server, run: StageRun) -> str:
     return str(MlflowClient(tracking_uri=server.uri).get_run(run.run_id).info.status)
 
 
-def test_a_server_that_comes_up_late_gets_the_whole_run(server, tmp_path):
+def test_a_server_that_comes_up_late_gets_the_whole_run(server):
     server.kill()
-    with open_run(server.uri, tmp_path) as run:
+    with open_run(server.uri) as run:
         train(run, 0)
         assert run.run_id == ""
         server.start()
@@ -141,22 +149,20 @@ def test_a_server_that_comes_up_late_gets_the_whole_run(server, tmp_path):
     assert status(server, run) == "FINISHED"
 
 
-def test_a_server_gets_metrics_and_artifacts(running, tmp_path, capsys, monkeypatch):
-    # That lives, but on a busy machine may take over a second to answer.
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+def test_a_server_gets_metrics_and_artifacts(patient, tmp_path, capsys):
     (tmp_path / "scores.json").write_text("{}")
-    with open_run(running.uri, tmp_path) as run:
+    with open_run(patient.uri) as run:
         train(run, 0)
         run.log_artifact(tmp_path / "scores.json")
-    assert losses(running, run) == list(range(10))
-    artifacts = MlflowClient(tracking_uri=running.uri).list_artifacts(run.run_id)
+    assert losses(patient, run) == list(range(10))
+    artifacts = MlflowClient(tracking_uri=patient.uri).list_artifacts(run.run_id)
     assert [artifact.path for artifact in artifacts] == ["scores.json"]
-    assert status(running, run) == "FINISHED"
+    assert status(patient, run) == "FINISHED"
     assert capsys.readouterr().err == ""
 
 
-def test_a_server_that_dies_and_comes_back_has_it_all_in_the_end(running, tmp_path):
-    with stderr() as said, open_run(running.uri, tmp_path) as run:
+def test_a_server_that_dies_and_comes_back_has_it_all_in_the_end(running):
+    with stderr() as said, open_run(running.uri) as run:
         train(run, 0)
         wait_for(lambda: run.run_id)
         running.kill()
@@ -169,8 +175,8 @@ def test_a_server_that_dies_and_comes_back_has_it_all_in_the_end(running, tmp_pa
     assert "tracking: logging again, " in said.getvalue()
 
 
-def test_a_server_that_hangs_holds_nothing_up(running, tmp_path, capsys):
-    with open_run(running.uri, tmp_path) as run:
+def test_a_server_that_hangs_holds_nothing_up(running, capsys):
+    with open_run(running.uri) as run:
         wait_for(lambda: run.run_id)
         running.signal(signal.SIGSTOP)
         assert train(run, 0) < 0.1
@@ -182,20 +188,60 @@ def test_a_server_that_hangs_holds_nothing_up(running, tmp_path, capsys):
     assert "lost" not in capsys.readouterr().err
 
 
-def test_a_run_begins_and_ends_with_its_stage_whenever_the_server_hears_of_it(
-    server, tmp_path, monkeypatch
-):
+def test_a_run_begins_and_ends_with_its_stage_whenever_the_server_hears_of_it(server, monkeypatch):
     monkeypatch.setattr(delivery, "PATIENCE_S", 120)
     server.kill()
     starting = threading.Thread(target=server.start)
     begun = time.time()
-    with open_run(server.uri, tmp_path) as run:
+    with open_run(server.uri) as run:
         train(run, 0)
         starting.start()
         left = time.time()
     starting.join()
     info = MlflowClient(tracking_uri=server.uri).get_run(run.run_id).info
     assert begun - 0.01 <= info.start_time / 1000 <= info.end_time / 1000 <= left + 0.5
+
+
+def log_pictures(run: StageRun, folder: Path) -> None:
+    """Metrics, with two artifacts among them."""
+    for number in range(2):
+        train(run, 10 * number)
+        (folder / f"picture-{number}").write_text("seen")
+        run.log_artifact(folder / f"picture-{number}")
+
+
+def test_artifacts_that_have_no_place_on_this_machine_are_lost_alone(patient, tmp_path, capsys):
+    """As those of a server that was started with --no-serve-artifacts."""
+    (tmp_path / "file").touch()
+    client = MlflowClient(tracking_uri=patient.uri)
+    client.create_experiment("unserved", (tmp_path / "file" / "artifacts").as_uri())
+    with open_run(patient.uri, "unserved") as run:
+        log_pictures(run, tmp_path)
+    assert losses(patient, run) == list(range(20))
+    assert status(patient, run) == "FINISHED"
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("tracking: not logged: picture-0 ([Errno 20] Not a directory: ")
+    assert said[-1] == "tracking: lost: picture-0 (1), picture-1 (1)"
+    tags = client.get_run(run.run_id).data.tags
+    assert tags["lost.picture-1"].startswith("[Errno 20] Not a directory: ")
+
+
+def test_artifacts_that_a_server_can_not_store_are_lost_alone(
+    patient, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(delivery, "PATIENCE_S", 0.5)
+    client = MlflowClient(tracking_uri=patient.uri)
+    folder = patient.folder / "artifacts" / client.create_experiment("unstorable")
+    folder.parent.mkdir(exist_ok=True)
+    folder.touch()
+    with open_run(patient.uri, "unstorable") as run:
+        log_pictures(run, tmp_path)
+    assert losses(patient, run) == list(range(20))
+    assert status(patient, run) == "FINISHED"
+    said = capsys.readouterr().err.splitlines()
+    (lost,) = (line for line in said if line.startswith("tracking: not logged: "))
+    assert "picture-0 (API request to " in lost
+    assert said[-1] == "tracking: lost: picture-0 (1), picture-1 (1)"
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -211,14 +257,14 @@ class Refusing(BaseHTTPRequestHandler):
         """Nothing."""
 
 
-def test_a_server_that_refuses_the_credentials_costs_no_training(tmp_path, monkeypatch, capsys):
+def test_a_server_that_refuses_the_credentials_costs_no_training(monkeypatch, capsys):
     monkeypatch.setattr(delivery, "PATIENCE_S", 0.5)
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "somebody")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "a-secret")
     refusing = HTTPServer(("127.0.0.1", 0), Refusing)
     threading.Thread(target=refusing.serve_forever, daemon=True).start()
     try:
-        with open_run(f"http://127.0.0.1:{refusing.server_port}", tmp_path) as run:
+        with open_run(f"http://127.0.0.1:{refusing.server_port}") as run:
             assert train(run, 0) < 0.1
     finally:
         refusing.shutdown()
@@ -230,9 +276,9 @@ def test_a_server_that_refuses_the_credentials_costs_no_training(tmp_path, monke
     assert "a-secret" not in said
 
 
-def test_no_server_at_all_costs_no_training(tmp_path, monkeypatch, capsys):
+def test_no_server_at_all_costs_no_training(monkeypatch, capsys):
     monkeypatch.setattr(delivery, "PATIENCE_S", 0.5)
-    with open_run(f"http://127.0.0.1:{free_port()}", tmp_path) as run:
+    with open_run(f"http://127.0.0.1:{free_port()}") as run:
         assert train(run, 0) < 0.1
     assert run.run_id == ""
     assert "lost: the run's start (1), metrics (10), the run's end (1)" in capsys.readouterr().err

@@ -1,19 +1,25 @@
 """Where runs are kept: a store embedded in the project, or a server."""
 
+import errno
 import logging
 import os
 import warnings
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from world_models.runtime.errors import ExtraError, TrackingError
+from world_models.runtime.errors import ExtraError, TrackingError, WorldModelsError
+from world_models.tracking.delivery import first_line
+from world_models.tracking.embedded import (
+    alone,
+    artifact_location,
+    database,
+    default_uri,
+    follow_artifacts,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
-
-SQLITE = "sqlite:///"
 
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
 """The tag by which MLflow's pages choose between those for training models and those for GenAI."""
@@ -21,17 +27,25 @@ KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
 HINTS = ("Any type hint is inferred", "Add type hints to the `predict` method")
 """What MLflow warns of, about its own classes and about models that have a signature."""
 
+LEVELS = {
+    "alembic": logging.WARNING,  # a page of lines on the first use
+    "mlflow.store.db.utils": logging.CRITICAL,  # a page for each error, which is raised as well
+}
+"""What libraries are to say on stderr."""
+
+REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"}
+HOPELESS = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTSUP),
+}
+"""Faults of a path that don't pass, such as those of a server's own folder on another machine."""
+
 # MLflow's own defaults wait up to 498 s for a server that is gone.
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-
-
-def default_uri(root: Path) -> str:
-    """Returns the address of the store embedded in the project at `root`."""
-    return f"{SQLITE}{root.resolve() / 'mlflow.db'}"
 
 
 def present_uri() -> str:
@@ -43,7 +57,8 @@ def present_uri() -> str:
 def open_store(uri: str) -> "MlflowClient":
     """Returns a client of the store; the first use of an embedded one makes it.
 
-    Raises ExtraError where MLflow is missing.
+    An embedded store that has been moved with its artifacts is told where they are now. Raises
+    ExtraError where MLflow is missing.
     """
     for key, value in _PATIENCE.items():
         os.environ.setdefault(key, value)
@@ -54,34 +69,38 @@ def open_store(uri: str) -> "MlflowClient":
 
     for said in HINTS:
         warnings.filterwarnings("ignore", f".*{said}")
-    for name in ("alembic", "mlflow.store.db.utils"):  # a page of lines on the first use
-        logging.getLogger(name).setLevel(logging.WARNING)
-    with _alone(uri):
+    for name, level in LEVELS.items():
+        logging.getLogger(name).setLevel(level)
+    with alone(uri):
+        follow_artifacts(uri)
         return MlflowClient(tracking_uri=uri)
 
 
 def existing_store(uri: str) -> "MlflowClient":
-    """Returns a client of a store that is there; raises TrackingError where it is not."""
-    path = Path(uri.removeprefix(SQLITE))
-    if uri.startswith(SQLITE) and not path.exists():
-        raise TrackingError(f"{path}: no MLflow store; set MLFLOW_TRACKING_URI, or run a stage")
-    return open_store(uri)
+    """Returns a client of a store that is there; raises TrackingError where it is not, or can't be
+    read."""
+    file = database(uri)
+    if file and not file.exists():
+        raise TrackingError(f"{file}: no MLflow store; set MLFLOW_TRACKING_URI, or run a stage")
+    try:
+        return open_store(uri)
+    except WorldModelsError:
+        raise
+    except Exception as error:  # MLflow's, SQLAlchemy's, SQLite's or the system's
+        raise TrackingError(f"{file or uri}: {first_line(error)}") from None
 
 
-def experiment_id(client: "MlflowClient", artifact_root: Path, name: str) -> str:
-    """Returns the experiment's id; the experiment is made where there is none.
-
-    `artifact_root` holds the artifacts of an embedded store; a server has a place of its own.
-    """
+def experiment_id(client: "MlflowClient", name: str) -> str:
+    """Returns the experiment's id; the experiment is made where there is none."""
     uri = client.tracking_uri
-    with _alone(uri):
+    with alone(uri):
         found: Experiment | None = client.get_experiment_by_name(name)
         if found is not None:
             if KIND not in found.tags:  # of an earlier version
                 client.set_experiment_tag(found.experiment_id, KIND, TRAINING)
             return str(found.experiment_id)
-        location = (artifact_root.resolve() / name).as_uri() if uri.startswith(SQLITE) else None
         try:
+            location = artifact_location(uri, name)
             return str(client.create_experiment(name, location, {KIND: TRAINING}))
         except Exception:
             found = client.get_experiment_by_name(name)  # a stage beside this one was faster
@@ -91,20 +110,12 @@ def experiment_id(client: "MlflowClient", artifact_root: Path, name: str) -> str
 
 
 def is_permanent(error: Exception) -> bool:
-    """Returns whether a call would fail each time: the store refused it, or a file is gone."""
+    """Returns whether a call would fail each time: the store refuses it, it needs a path that is
+    not there or can't be written, or something is wrong that a user has to fix."""
+    if isinstance(error, OSError):
+        return error.errno in HOPELESS
+    if isinstance(error, WorldModelsError):
+        return True
     from mlflow.exceptions import MlflowException
 
-    refusals = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"}
-    refused = isinstance(error, MlflowException) and error.error_code in refusals
-    return refused or isinstance(error, FileNotFoundError)
-
-
-def _alone(uri: str) -> AbstractContextManager[object]:
-    """Hold other processes off an embedded store: two first uses at once would collide."""
-    if not uri.startswith(SQLITE):
-        return nullcontext()
-    from filelock import FileLock
-
-    path = Path(uri.removeprefix(SQLITE) + ".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(path)
+    return isinstance(error, MlflowException) and error.error_code in REFUSALS

@@ -3,7 +3,6 @@
 import json
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,12 +57,9 @@ def register(
     `metrics` are logged as the model's, and so as the run's too. Returns the version. May be called
     again after a failure: a run has one model and one version.
     """
-    from mlflow.entities import Metric
-
-    model = _logged(client, run, agent)
-    now = int(time.time() * 1000)
-    values = [Metric(key, value, now, 0, model.model_id) for key, value in metrics.items()]
-    client.log_batch(run, metrics=values)
+    model = _model(client, run)
+    _log_metrics(client, run, model, metrics)  # before the files, which may find no room
+    _complete(client, run, model, agent)
     name = model_name(agent.task)
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
@@ -77,17 +73,31 @@ def register(
     return str(made.version)
 
 
-def _logged(client: "MlflowClient", run: str, agent: AgentModel) -> "LoggedModel":
-    """The run's model, whole."""
+def _model(client: "MlflowClient", run: str) -> "LoggedModel":
+    """The run's model."""
     experiment = client.get_run(run).info.experiment_id
     found = client.search_logged_models([experiment], f"source_run_id = '{run}'", max_results=1)
-    model = found[0] if found else client.create_logged_model(experiment, FOLDER, run)
-    if str(model.status) != "READY":
-        with tempfile.TemporaryDirectory(prefix="world-models-") as folder:
-            _save(Path(folder), agent, run, model.model_id)
-            client.log_model_artifacts(model.model_id, str(Path(folder, MODEL)))
-        client.finalize_logged_model(model.model_id, "READY")
-    return model
+    return found[0] if found else client.create_logged_model(experiment, FOLDER, run)
+
+
+def _log_metrics(
+    client: "MlflowClient", run: str, model: "LoggedModel", metrics: Mapping[str, float]
+) -> None:
+    from mlflow.entities import Metric
+
+    now = model.creation_timestamp  # the same when it is done again
+    values = [Metric(key, value, now, 0, model.model_id) for key, value in metrics.items()]
+    client.log_batch(run, metrics=values)
+
+
+def _complete(client: "MlflowClient", run: str, model: "LoggedModel", agent: AgentModel) -> None:
+    """Gives a model its files, if it has none yet."""
+    if str(model.status) == "READY":
+        return
+    with tempfile.TemporaryDirectory(prefix="world-models-") as folder:
+        _save(Path(folder), agent, run, model.model_id)
+        client.log_model_artifacts(model.model_id, str(Path(folder, MODEL)))
+    client.finalize_logged_model(model.model_id, "READY")
 
 
 def _save(folder: Path, agent: AgentModel, run: str, model: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -41,7 +41,7 @@ class StageRun:
         """Logs parameters; nested ones get dotted names, `vae.batch_size`."""
         entries = list(flatten(params).items())
         for start in range(0, len(entries), PARAMS_A_CALL):
-            self._send("parameters", partial(_log_params, entries[start : start + PARAMS_A_CALL]))
+            self._send_params("parameters", entries[start : start + PARAMS_A_CALL])
 
     def log_metrics(
         self, metrics: Mapping[str, float], step: int | None = None, at: float | None = None
@@ -105,6 +105,20 @@ class StageRun:
             self._send("the run's end", lambda client, run: client.set_terminated(run, status, now))
             self.delivery.close()
 
+    def _send_params(self, what: str, entries: Sequence[tuple[str, object]]) -> None:
+        def send(client: "MlflowClient", run: str) -> None:
+            from mlflow.exceptions import MlflowException
+
+            try:
+                _log_params(entries, client, run)
+            except MlflowException as error:
+                if len(entries) == 1 or error.error_code != "INVALID_PARAMETER_VALUE":
+                    raise
+                for entry in entries:  # one has another value than before; it alone is lost
+                    self._send_params(f"the parameter {entry[0]}", [entry])
+
+        self._send(what, send)
+
     def _send(self, what: str, call: "Callable[[MlflowClient, str], object]") -> None:
         def make() -> None:
             if self.client is None:
@@ -123,7 +137,6 @@ class NotStartedError(Exception):
 def stage_run(
     *,
     uri: str,
-    artifact_root: Path,
     experiment: str,
     stage: str,
     task: str,
@@ -135,10 +148,9 @@ def stage_run(
     """Opens one MLflow run, e.g. `vae@carracing`, for as long as the block.
 
     It ends as FINISHED, as KILLED on Ctrl-C, as FAILED on any other exception, which goes on
-    unchanged. The block never waits for the store. `artifact_root` holds the artifacts of an
-    embedded store; a server has a place of its own. The run's id is written to `id_file`; where
-    that is there already, that run is continued. The run begins and ends when the block does,
-    whenever the store hears of it; one that is continued keeps its first beginning.
+    unchanged. The block never waits for the store. The run's id is written to `id_file`; where that
+    is there already, that run is continued. The run begins and ends when the block does, whenever
+    the store hears of it; one that is continued keeps its first beginning.
     """
     all_tags = {
         "start": uuid4().hex,
@@ -150,16 +162,15 @@ def stage_run(
         "mlflow.source.name": stage,
         **(tags or {}),
     }
-    run = StageRun(
-        Delivery(lambda error: isinstance(error, NotStartedError) or is_permanent(error))
-    )
+    run = StageRun()
+    run.delivery = Delivery(_is_hopeless, partial(_note_loss, run))
     begun = _milliseconds()  # the store may answer much later
 
     def start() -> None:
         client = open_store(uri)
         run_id = _continued(client, id_file)
         if not run_id:
-            group = experiment_id(client, artifact_root, experiment)
+            group = experiment_id(client, experiment)
             name = all_tags.get(
                 "dvc.stage", f"{stage}@{all_tags.get('round', task)}"
             )  # vae@carracing in both
@@ -167,7 +178,6 @@ def stage_run(
             _remember(run_id, id_file)
         run.client, run.run_id = client, run_id
 
-    assert run.delivery is not None
     run.delivery.put("the run's start", start)
     status = "FAILED"
     try:
@@ -199,6 +209,21 @@ def _created(
     return str(run.info.run_id)
 
 
+def _is_hopeless(error: Exception) -> bool:
+    return isinstance(error, NotStartedError) or is_permanent(error)
+
+
+def _note_loss(run: StageRun, what: str, why: str) -> bool:
+    """Tags a run with what it lacks, and why; returns whether the store has answered."""
+    if run.client is None:
+        return False
+    try:
+        run.client.set_tag(run.run_id, f"lost.{what}", why)
+    except Exception as error:  # whatever it is, it isn't worth the program
+        return is_permanent(error)
+    return True
+
+
 def _remember(run_id: str, id_file: Path | None) -> None:
     if id_file is not None:
         with atomic_write(id_file) as aside:
@@ -221,7 +246,7 @@ def _continued(client: "MlflowClient", id_file: Path | None) -> str:
     return run_id
 
 
-def _log_params(entries: list[tuple[str, object]], client: "MlflowClient", run: str) -> None:
+def _log_params(entries: Sequence[tuple[str, object]], client: "MlflowClient", run: str) -> None:
     from mlflow.entities import Param
 
     client.log_batch(run, params=[Param(key, str(value)) for key, value in entries])
