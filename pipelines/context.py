@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.dvc.lineage import Lineage, lineage, outputs, repository, run_cache, runner
-from pipelines.dvc.resume import BY_HAND, held_state, run_name
+from pipelines.dvc.resume import BY_HAND, held_state, note_inputs, run_name
 from pipelines.dvc.verify import verify_inputs
 from pipelines.git import revision, untracked_code
 from world_models.collecting.config import CollectConfig
@@ -228,6 +228,7 @@ def _run(
         run.log_params({"seed": params.seed})
         run.describe(description(work, params))
         if dvc_stage:
+            note_inputs(state, origin.inputs)
             run.log_lineage({"inputs": origin.inputs})
         context.log_sections(*sections)
         for path, md5 in origin.inputs.items():

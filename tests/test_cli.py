@@ -193,6 +193,13 @@ def test_what_params_can_not_show_is_one_line(clone):
     assert line == "world-models: params.yaml: missing; run this from the project's folder"
 
 
+@slashes
+def test_the_disk_is_looked_at_from_the_projects_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = refused("disk", "--clean")
+    assert line == "world-models: pipelines/disk.py: missing; run this from the project's folder"
+
+
 def test_it_starts_without_what_its_commands_need():
     heavy = ["torch", "numpy", "gymnasium", "mlflow", "pytorch_lightning", "zarr", "pydantic"]
     code = "import sys; sys.argv[0] = 'bin/world-models'; import world_models.cli; "

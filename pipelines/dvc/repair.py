@@ -8,7 +8,7 @@ git refuses: DVC would fall over that once its first stage has run.
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,32 +52,56 @@ def do_without_git(dvc: Path) -> None:
 
 def repair() -> None:
     """Repairs the project; does nothing while a dvc writes there."""
-    with Repo() as repo, ExitStack() as held:
-        temporary, root = Path(str(repo.tmp_dir)), Path(repo.root_dir)
+    with Repo() as repo, held(repo) as alone:
+        if alone:
+            root = Path(repo.root_dir)
+            drop_stale_lock(repo)
+            repair_lockfile(root / "dvc.lock")
+            drop_torn_results(Path(repo.stage_cache.cache_dir))
+
+
+@contextmanager
+def held(repo: Repo) -> Iterator[bool]:
+    """Keeps every dvc from writing for as long as the block; yields False where one does just now.
+
+    A dvc whose stage is running does not write: `is_in_use` tells of it.
+    """
+    with ExitStack() as locks:
+        alone = True
         try:
             for guard in GUARDS:
-                held.callback(zc.lockfile.LockFile(str(temporary / guard)).close)
+                lock = zc.lockfile.LockFile(str(Path(str(repo.tmp_dir), guard)))
+                locks.callback(lock.close)
         except zc.lockfile.LockError:
-            return
-        drop_stale_lock(temporary / "rwlock", root)
-        repair_lockfile(root / "dvc.lock")
-        drop_torn_results(Path(repo.stage_cache.cache_dir))
+            alone = False
+        yield alone
 
 
-def drop_stale_lock(path: Path, root: Path) -> None:
+def drop_stale_lock(repo: Repo) -> None:
     """Removes the list of files that dvcs read and write, where none of these dvcs is alive.
 
     DVC looks only at their process ids, which may be those of other processes by now, and refuses a
     list that was cut short.
     """
-    if not path.exists():
-        return
-    try:
-        alive = any(is_alive(info, root) for info in holders(json.loads(path.read_text())))
-    except (ValueError, AttributeError, KeyError, TypeError):
-        alive = any(is_dvc(process, root) for process in psutil.process_iter())
-    if not alive:
+    path = Path(str(repo.tmp_dir), "rwlock")
+    if path.exists() and not is_in_use(repo):
         path.unlink()
+
+
+def is_in_use(repo: Repo) -> bool:
+    """Returns whether a dvc that reads or writes the project's files is alive."""
+    path, root = Path(str(repo.tmp_dir), "rwlock"), Path(repo.root_dir)
+    try:
+        return any(is_alive(info, root) for info in holders(json.loads(path.read_text())))
+    except FileNotFoundError:
+        return False
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return has_dvc(root)
+
+
+def has_dvc(root: Path) -> bool:
+    """Returns whether any dvc is at work in this project, one of an experiment's copy too."""
+    return any(is_dvc(process, root) for process in psutil.process_iter())
 
 
 def holders(locks: dict[str, dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -6,9 +6,10 @@ has taken its results has to lose nothing; what DVC has goes when the next stage
 """
 
 import fcntl
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -19,6 +20,8 @@ BY_HAND = "by-hand"
 """The key of a stage that DVC doesn't run: it always starts afresh."""
 ENDED = "ended"
 """The file of a state that is there when the stage has ended well."""
+INPUTS = "inputs.json"
+"""The file of a state that says what the stage reads."""
 
 
 @contextmanager
@@ -33,7 +36,8 @@ def held_state(states: Path, stage: str, key: str, run_cache: Path | None) -> It
         stage: e.g. `vae@carracing`.
         run_cache: DVC's folder of the results that it has, by key; None by hand.
     """
-    _prune(states, run_cache)
+    for finished in finished_states(states, run_cache):
+        remove_state(finished, run_cache)
     folder = states / stage / key
     with _alone_in(folder, stage) as waited:
         if key == BY_HAND and not waited:
@@ -51,26 +55,38 @@ def run_name(state: Path) -> str:
     return file.read_text()
 
 
-def _prune(states: Path, run_cache: Path | None) -> None:
-    """Removes all states that nobody will go on from, but for those that are in use."""
-    for folder in states.glob("*/*"):
-        if not _is_done_with(folder, run_cache):
-            continue
-        lock = _lock(folder, wait=False)
-        if lock is not None:
-            if _is_done_with(folder, run_cache):  # still
-                empty(folder, last=ENDED)
-                folder.rmdir()
-            os.close(lock)
+def note_inputs(state: Path, inputs: Mapping[str, str]) -> None:
+    """Writes down what a stage reads, md5 by path: it is needed for as long as the state is."""
+    with atomic_write(state / INPUTS) as aside:
+        aside.write_text(json.dumps(inputs))
+
+
+def finished_states(states: Path, run_cache: Path | None) -> list[Path]:
+    """Returns the folders of all states that nobody will go on from, and that nobody holds."""
+    return [
+        folder
+        for folder in states.glob("*/*")
+        if _is_done_with(folder, run_cache) and not _is_held(folder)
+    ]
+
+
+def remove_state(folder: Path, run_cache: Path | None) -> None:
+    """Removes a state that nobody will go on from, unless it is in use."""
+    lock = _lock(folder, wait=False)
+    if lock is not None:
+        if _is_done_with(folder, run_cache):  # still
+            empty(folder, last=ENDED)
+            folder.rmdir()
+        os.close(lock)
 
 
 def _is_done_with(folder: Path, run_cache: Path | None) -> bool:
-    """Whether the stage has ended, and DVC, if it was the one who ran it, has the result."""
-    if not (folder / ENDED).exists():
-        return False
+    """Whether the stage has ended, and DVC has the result, or was run by hand: it starts afresh."""
     if folder.name == BY_HAND:
         return True
-    return run_cache is not None and any((run_cache / folder.name[:2] / folder.name).glob("*"))
+    if run_cache is None or not (folder / ENDED).exists():
+        return False
+    return any((run_cache / folder.name[:2] / folder.name).glob("*"))
 
 
 @contextmanager
@@ -88,6 +104,15 @@ def _alone_in(folder: Path, stage: str) -> Iterator[bool]:
         yield waited
     finally:
         os.close(lock)
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a stage is at work in a folder just now."""
+    lock = _lock(folder, wait=False)
+    if lock is None:
+        return True
+    os.close(lock)
+    return False
 
 
 def _lock(folder: Path, wait: bool) -> int | None:

@@ -6,7 +6,9 @@ import hashlib
 import json
 import math
 import os
+import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,9 @@ from world_models.runtime.errors import ExtraError, FileError, ScoresError, Worl
 if TYPE_CHECKING:
     from world_models.agent import Agent, AgentFiles
     from world_models.evaluation.gate import Judgement
+
+DISK = Path("pipelines", "disk.py")
+"""The project's own code, which knows DVC."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -87,6 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     params.add_argument("--scale", help="smoke, small, full or paper (default: params.yaml's)")
     params.add_argument("--reference", action="store_true", help="all there are, in Markdown")
     params.set_defaults(command=_params)
+    disk = commands.add_parser(
+        "disk",
+        help="show what results and runs take of the disk",
+        description="Shows what DVC's cache, half-done work and MLflow's runs take, and for what.",
+    )
+    disk.add_argument("--clean", action="store_true", help="remove what nothing needs, after a yes")
+    disk.add_argument("-f", "--force", action="store_true", help="with --clean: don't ask")
+    disk.set_defaults(command=_disk)
     gate = commands.add_parser(
         "gate",
         help="hold scores against their baseline",
@@ -266,6 +279,18 @@ def _source(options: argparse.Namespace) -> "str | Path":
         return Path(options.models or Path("models", options.task))
     separator = "/" if options.model.isdigit() else "@"
     return f"models:/{model_name(options.task)}{separator}{options.model}"
+
+
+def _disk(options: argparse.Namespace) -> None:
+    """Has the project's own code look, as DVC has it run the stages."""
+    if not DISK.exists():
+        raise WorldModelsError(f"{DISK}: missing; run this from the project's folder")
+    if find_spec("dvc") is None:
+        raise ExtraError("DVC", "pipeline")
+    chosen = [f"--{name}" for name in ("clean", "force") if getattr(options, name)]
+    module = ".".join(DISK.with_suffix("").parts)
+    command = [sys.executable, "-m", module, *chosen]
+    sys.exit(subprocess.run(command, check=False).returncode)
 
 
 def _row(task: str, judgement: "Judgement") -> str:

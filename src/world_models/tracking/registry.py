@@ -145,6 +145,24 @@ def versions(client: "MlflowClient") -> list[tuple[str, str]]:
     ]
 
 
+def artifacts_of_versions(client: "MlflowClient", name: str) -> list[str]:
+    """Returns an artifact of each run that a version of any model is of, as text, where it has one.
+
+    Raises TrackingError where the store does not answer.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = []
+    with tempfile.TemporaryDirectory(prefix="world-models-") as folder:
+        try:
+            for run in {one.run_id for one in client.search_model_versions() if one.run_id}:
+                if name in {file.path for file in client.list_artifacts(run)}:
+                    found.append(Path(client.download_artifacts(run, name, folder)).read_text())
+        except MlflowException as error:
+            raise TrackingError(f"{client.tracking_uri}: {error.message}") from None
+    return found
+
+
 def promote(client: "MlflowClient", task: str, tag: str, value: str) -> str | None:
     """Makes the newest version with this tag the champion; returns it, or None without one."""
     name = model_name(task)
