@@ -209,6 +209,26 @@ def test_a_value_out_of_range_is_named_and_shown(changed, kind, key, value):
     assert repr(value) in said
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("small.carracing.controller.diagonal", -1),  # true, false or a number
+        ("small.carracing.controller.diagonal", {"batches": {}}),
+        ("small.carracing.collect", {None: 1}),
+        ("sweep_temperature.temperatures", 0.5),
+    ],
+)
+def test_no_key_is_named_that_there_is_not(changed, key, value):
+    assert message(VAEConfig, changed, key, value).startswith(f"params.yaml: {key}: ")
+
+
+def test_a_key_that_is_misspelt_is_named_as_it_stands_there(changed):
+    contents = CONTENTS["rounds"]["carracing"]
+    round_ = {"setttings" if key == "settings" else key: contents[key] for key in contents}
+    said = message(VAEConfig, changed, "rounds.carracing", round_)
+    assert said.startswith("params.yaml: rounds.carracing.setttings: ")
+
+
 def test_without_a_bias_features_can_not_be_centred(changed):
     said = message(ControllerConfig, changed, "small.carracing.controller.bias", False)
     assert said.startswith("params.yaml: small.carracing.controller: ")

@@ -250,7 +250,7 @@ class Params:
         try:
             return kind(**merged)
         except ValidationError as error:
-            raise _refusal(error, list(layers)) from None
+            raise _refusal(error, merged, list(layers)) from None
 
     def _refuse_unknown_keys(self) -> None:
         scales = [key for key, value in self._contents.items() if isinstance(value, dict)]
@@ -336,11 +336,13 @@ class Params:
                 raise ConfigError(f"{place}: {rnn.dreamers} go on from {before} in {self.after}")
 
     def _validated(self, kind: Any, *keys: str) -> Any:
+        value = self._get(*keys)
         try:
-            return TypeAdapter(kind).validate_python(self._get(*keys), strict=True)
+            return TypeAdapter(kind).validate_python(value, strict=True)
         except ValidationError as error:
-            problem = error.errors()[0]
-            key = ".".join([*keys, *map(str, problem["loc"])])
+            # First a key that there is not: it may be one that is missing, misspelt.
+            problem = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
+            key = ".".join([*keys, *_inside(value, problem["loc"], problem["type"])])
             given = _given(problem)
             raise ConfigError(f"{self.path.name}: {key}: {problem['msg']}{given}") from None
 
@@ -355,12 +357,26 @@ class Params:
         return value
 
 
-def _refusal(error: ValidationError, layers: list[Layer]) -> ConfigError:
+def _refusal(error: ValidationError, merged: Mapping[str, Any], layers: list[Layer]) -> ConfigError:
     """An error that names the place of the value that is in force."""
     problem = error.errors()[0]
-    field, *inside = map(str, problem["loc"] or ("",))
+    field, *inside = _inside(merged, problem["loc"], problem["type"]) or [""]
     key = ".".join(part for part in (_place(layers, field), *inside) if part)
     return ConfigError(f"{key}: {problem['msg']}{_given(problem)}")
+
+
+def _inside(value: Any, parts: Iterable[int | str], fault: str) -> list[str]:
+    """The keys that lead to a fault; pydantic has the types that it has tried among them."""
+    found = []
+    for part in parts:
+        if isinstance(value, Mapping) and (part in value or fault == "missing"):
+            value = value.get(part)
+        elif isinstance(value, list) and isinstance(part, int):
+            value = value[part]
+        else:
+            break
+        found.append(str(part))
+    return found
 
 
 def _place(layers: list[Layer], field: str) -> str:
