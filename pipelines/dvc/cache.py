@@ -6,6 +6,7 @@ second for each commit, and drops the results of a round that params.yaml doesn'
 """
 
 import hashlib
+import os
 import re
 import subprocess
 from collections.abc import Iterable
@@ -108,8 +109,9 @@ def with_members(needed: Iterable[str], cache: dict[str, Path]) -> set[str]:
     """
     found = set(needed)
     for folder in [oid for oid in found if oid.endswith(".dir") and oid in cache]:
-        text = cache[folder].read_bytes()
+        text, path = cache[folder].read_bytes(), os.path.relpath(cache[folder])
         if f"{hashlib.md5(text).hexdigest()}.dir" != folder:
-            raise DamagedError(f"{cache[folder]}: damaged: not what was written; remove it first")
+            remedy = f"remove it with `rm -f {path}`, then `dvc repro` makes what dvc.lock names"
+            raise DamagedError(f"{path}: damaged: not what was written; {remedy}")
         found |= hashes(text.decode())
     return found

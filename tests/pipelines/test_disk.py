@@ -301,7 +301,7 @@ def test_where_what_is_needed_can_not_be_read_nothing_goes(project, name):
     file.write_bytes(whole[:-2])
     said = clean("--force")
     file.write_bytes(whole)
-    assert said.startswith(f"disk: {file if name == 'dvc.lock' else file.resolve()}: damaged: ")
+    assert said.startswith(f"disk: {file}: damaged: ")
     assert "\n" not in said
     assert contents() == before
 
