@@ -3,17 +3,28 @@
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from dvc.utils.serialize import modify_yaml
 
 ROOT = Path(__file__).parents[1]
 FILES = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore")
 FOLDERS = ("pipelines", "src", "data/nothing", "data/pretrained", "models/nothing")
+SMALL = {
+    # Small, with work enough in each stage to be killed in the middle of it.
+    "smoke.pendulum.collect": {"shard_episodes": 1},
+    "smoke.pendulum.controller": {"generations": 4},
+    "smoke.pendulum.evaluate": {"episodes": 10, "lanes": 2},  # the gate wants 10
+}
+ALONE = {"machine": {"workers": 1}}
+"""A process of their own costs each stage seconds."""
 STEPS = {"carracing": (1000, 250), "takecover": (2100, 300)}
 """Steps of an episode at most: in the game's file, and in a test's project, where less will do.
 
@@ -52,6 +63,53 @@ def make_finished(
     said = dvc(project, "repro", "--verbose")
     commit(project, "All is made")
     return said
+
+
+def copy_finished(finished: Path, project: Path) -> None:
+    """Copies such a project with its cache and its runs."""
+    ignored = shutil.ignore_patterns(".state")  # it belongs to runs that end there
+    shutil.copytree(finished, project, ignore=ignored, copy_function=copy_or_link)
+    move_store(project / "mlflow.db", str(finished), str(project))
+
+
+def copy_or_link(source: str, target: str) -> None:
+    """What nobody writes to, in DVC's cache and among MLflow's artifacts, needs no second copy."""
+    if {"cache", "mlartifacts"} & set(Path(source).parts):
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+def move_store(database: Path, was: str, now: str) -> None:
+    """Tells MLflow that its artifacts lie elsewhere: it keeps their full paths, or as addresses."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for table, column in text_columns(connection):
+            for old, new in {was: now, quote(was): quote(now)}.items():
+                connection.execute(
+                    f"update {table} set {column} = replace({column}, ?, ?) "
+                    f"where instr({column}, ?)",
+                    (old, new, old),
+                )
+
+
+def text_columns(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
+    """Each column that holds text, with its table."""
+    tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
+    for (table,) in tables:
+        for _, column, kind, *_ in connection.execute(f"pragma table_info({table})"):
+            if kind.upper().startswith(("VARCHAR", "TEXT")):
+                yield table, column
+
+
+def forget(project: Path, stages: Sequence[str]) -> None:
+    """Has DVC take stages, `vae@pendulum`, for ones that have never run."""
+    with modify_yaml(project / "dvc.lock") as lock:
+        for stage in stages:
+            del lock["stages"][stage]
+    commands = [f"pipelines.{stage.replace('@', ' ')}" for stage in stages]
+    for entry in (project / ".dvc" / "cache" / "runs").glob("*/*/*"):
+        if any(f"{command}\n" in entry.read_text() for command in commands):
+            shutil.rmtree(entry.parent)
 
 
 def shorten(task: Path, was: int, now: int) -> None:

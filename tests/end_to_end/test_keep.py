@@ -84,3 +84,13 @@ def test_a_store_that_does_not_answer_is_named(project):
     done = run(project, "env", f"MLFLOW_TRACKING_URI={uri}", *KEEP, "pendulum", expected=1)
     assert done.stderr.startswith(f"keep: {uri}: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_all_that_the_project_needs_stays_on_the_disk(project):
+    """Each result of it is of a commit, and each run is there."""
+    cached = {path for path in (project / ".dvc" / "cache").rglob("*") if path.is_file()}
+    runs = {path for path in (project / "mlartifacts").rglob("*") if path.is_file()}
+    said = run(project, sys.executable, "-m", "world_models.cli", "disk", "--clean", "-f").stdout
+    assert "registered agents" in said
+    assert "nothing can go" in said
+    assert all(path.exists() for path in cached | runs)

@@ -1,6 +1,5 @@
 """`kill -9` of stages, of dvc, of workers: the next repro goes on, and ends with the same bits."""
 
-import shutil
 import subprocess
 import sys
 import time
@@ -10,10 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from dvc.utils.serialize import load_yaml, modify_yaml
+from dvc.utils.serialize import load_yaml
 from mlflow import MlflowClient
 
-from tests.projects import change_parameters, environment
+from tests.projects import change_parameters, environment, forget
 
 DVC, STAGE, WORKER = "dvc", "pipelines.", "spawn_main"
 """Words in the command line of who is killed."""
@@ -61,16 +60,6 @@ def project(copy) -> Path:
         client.delete_run(run.info.run_id)
     client.delete_registered_model("world-models-pendulum")
     return project
-
-
-def forget(project, names):
-    """Has DVC take stages for ones that have never run."""
-    with modify_yaml(project / "dvc.lock") as lock:
-        for name in names:
-            del lock["stages"][f"{name}@pendulum"]
-    for entry in (project / ".dvc" / "cache" / "runs").glob("*/*/*"):
-        if any(f"pipelines.{name} " in entry.read_text() for name in names):
-            shutil.rmtree(entry.parent)
 
 
 def start(project, *options, **variables):
@@ -139,14 +128,14 @@ def kill_all(project, kills, *options, **variables):
 @pytest.fixture(scope="module")
 def pipeline(project):
     """All stages but the controller were killed, each once or more."""
-    forget(project, [name for name in NAMES if name != "controller"])
+    forget(project, [f"{name}@pendulum" for name in NAMES if name != "controller"])
     return kill_all(project, PIPELINE)
 
 
 @pytest.fixture(scope="module")
 def controller(project, pipeline):
     """So was the controller, after all others."""
-    forget(project, ["controller"])
+    forget(project, ["controller@pendulum"])
     return kill_all(project, CONTROLLER, *ALONE, **TWO_THREADS)
 
 

@@ -1,12 +1,12 @@
 """A file that the disk has changed behind DVC's back is named, not read."""
 
-import os
 import subprocess
 import sys
 
 import pytest
 
 from pipelines.dvc.verify import verify_inputs
+from tests.damage import flip_a_bit
 from world_models.runtime.errors import DamagedError
 
 STAGES = """
@@ -47,17 +47,6 @@ def project(request, tmp_path, monkeypatch):
     return tmp_path
 
 
-def flip_a_bit(path):
-    """As a failing disk does: neither size nor time of change tells."""
-    before, contents = path.stat(), bytearray(path.read_bytes())
-    contents[100] ^= 1
-    path.chmod(0o644)
-    with path.open("r+b") as file:
-        file.write(contents)
-    path.chmod(before.st_mode)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-
-
 @pytest.mark.parametrize(
     ("project", "name"),
     [
@@ -70,7 +59,7 @@ def flip_a_bit(path):
 def test_a_flipped_bit_is_found_and_the_remedy_brings_the_file_back(project, name):
     verify_inputs("rnn")
     whole = (project / name).read_bytes()
-    flip_a_bit(project / name)
+    flip_a_bit(project / name, 100)
     assert "up to date" in dvc("repro")  # DVC itself sees nothing
     with pytest.raises(DamagedError, match=f"^{name}: damaged") as error:
         verify_inputs("rnn")

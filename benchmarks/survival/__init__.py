@@ -1,0 +1,1 @@
+"""What a pipeline survives: `python -m benchmarks.survival`."""
