@@ -25,7 +25,8 @@ from pipelines.dvc.repair import has_dvc, held, is_in_use
 from pipelines.dvc.resume import INPUTS, finished_states, remove_state
 from pipelines.results import RESULTS
 from world_models.runtime.errors import WorldModelsError
-from world_models.tracking.client import default_uri, existing_store, present_uri
+from world_models.tracking.client import existing_store, present_uri
+from world_models.tracking.embedded import default_uri
 from world_models.tracking.registry import artifacts_of_versions
 from world_models.tracking.stored import discard, stored
 
