@@ -26,7 +26,8 @@ from pipelines import disk
 from pipelines.dvc.resume import BY_HAND, ENDED, held_state, note_inputs
 from tests.projects import commit, dvc, run
 from tests.waiting import wait_for
-from world_models.tracking.client import default_uri, open_store
+from world_models.tracking.client import open_store
+from world_models.tracking.embedded import default_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value")  # in DVC's own libraries
 
