@@ -41,7 +41,7 @@ HOPELESS = {
 """Faults of a path that don't pass, such as those of a server's own folder on another machine."""
 
 # MLflow's own defaults wait up to 498 s for a server that is gone, and draw a bar for each file.
-_SETTINGS = {
+_PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -61,7 +61,7 @@ def open_store(uri: str) -> "MlflowClient":
     An embedded store that has been moved with its artifacts is told where they are now. Raises
     ExtraError where MLflow is missing.
     """
-    for key, value in _SETTINGS.items():
+    for key, value in _PATIENCE.items():
         os.environ.setdefault(key, value)
     try:
         from mlflow import MlflowClient
