@@ -1,5 +1,6 @@
 """A wheel brings the built page with it: the playground then needs neither npm nor a clone."""
 
+import os
 import subprocess
 import urllib.request
 
@@ -10,7 +11,10 @@ def test_the_page_comes_with_a_wheel_and_is_served_from_there(page, tmp_path):
     wheel = build_wheel(tmp_path / "wheel", page)
     python = make_environment(tmp_path / "env", wheel, ["play"])
     command = [python.with_name("world-models"), "play", "--no-browser", "--port", "0"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as server:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True
+    ) as server:
         try:
             address = server.stdout.readline().split()[0]
             for file in page.rglob("*"):
