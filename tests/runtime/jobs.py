@@ -50,6 +50,16 @@ def die_beside_a_deaf_one(folder: Path) -> None:
     threading.Event().wait()
 
 
+def refuse_beside_a_deaf_one(folder: Path) -> None:
+    """The first one to come waits for ever, deaf to Ctrl-C."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        (folder / "first").mkdir()
+    except FileExistsError:
+        raise ValueError("I was second") from None
+    threading.Event().wait()
+
+
 def refuse(number: int) -> int:
     if number == 1:
         raise ValueError(f"job {number} is wrong")

@@ -1,6 +1,7 @@
 """Work spread over processes: the same results, and no hanging."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,15 +12,18 @@ import psutil
 import pytest
 import torch
 
+from tests import small_memory
 from tests.runtime.jobs import (
     die,
     die_and_leave_a_child,
     environment,
     refuse,
+    refuse_beside_a_deaf_one,
     square,
     square_process_and_threads,
 )
 from tests.waiting import wait_for
+from world_models.runtime import processes
 from world_models.runtime.errors import WorldModelsError
 from world_models.runtime.processes import WorkerPool, run_jobs
 
@@ -152,6 +156,31 @@ def test_the_others_end_with_a_worker_that_dies_whatever_signals_they_are_deaf_t
         command, env=environment(), capture_output=True, text=True, check=False, timeout=60
     )
     assert "a worker process died" in done.stderr
+
+
+def test_a_worker_that_does_not_end_is_waited_for_only_so_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "PATIENCE", 0.5)
+    with pytest.raises(ValueError, match="I was second"), closing(WorkerPool(2)) as pool:
+        list(pool.run(refuse_beside_a_deaf_one, [tmp_path] * 2))
+    assert not [child for child in multiprocessing.active_children() if child.is_alive()]
+
+
+NO_ROOM_FOR_LOCKS = """
+mount("4k")
+open("/dev/shm/full", "wb").write(bytes(4096))
+from tests.runtime.jobs import square
+from world_models.runtime.errors import WorldModelsError
+from world_models.runtime.processes import run_jobs
+try:
+    list(run_jobs(square, [1, 2], 2))
+except WorldModelsError as error:
+    print(error)
+"""
+
+
+def test_where_there_is_no_room_for_locks_it_is_said_where():
+    said = small_memory.run(NO_ROOM_FOR_LOCKS)
+    assert said == "/dev/shm is full: no room for the locks that worker processes share\n"
 
 
 STILLBORN = """

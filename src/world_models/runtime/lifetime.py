@@ -1,11 +1,13 @@
 """What ends with a process, however it ends. Only Linux has the means."""
 
 import ctypes
+import fcntl
 import os
 import select
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 from uuid import uuid4
 
@@ -59,3 +61,30 @@ def leave_nothing_behind() -> None:
     os.close(end)
     os.close(null)
     os.environ[MARK] = mark
+
+
+def end(process: int) -> None:
+    """Kills a process, if it lives, and waits a few seconds until it is gone."""
+    with suppress(ProcessLookupError):
+        gone = os.pidfd_open(process)
+        try:
+            signal.pidfd_send_signal(gone, signal.SIGKILL)
+            select.select([gone], [], [], 5)
+        finally:
+            os.close(gone)
+
+
+def is_written(file: Path) -> bool:
+    """Says whether any process may write to a file, by its descriptor or where it is mapped.
+
+    The kernel gives no lease on such a file, whether or not its processes can be seen from here,
+    and none on another user's.
+    """
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)  # and with it the lease
+    return False

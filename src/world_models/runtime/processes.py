@@ -1,5 +1,6 @@
 """Processes that work side by side, and how they end."""
 
+import errno
 import multiprocessing
 import os
 import pickle
@@ -22,6 +23,8 @@ from world_models.runtime.errors import WorldModelsError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+PATIENCE = 120.0
+"""Seconds that a worker may take to close what it holds."""
 
 
 class WorkerPool:
@@ -43,10 +46,11 @@ class WorkerPool:
         # Spawned, not forked: torch's and the games' threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         # One pool a process: a pool of several can't be told to have each do something.
-        self._processes = [
-            ProcessPoolExecutor(1, context, worker.start, (workers,))
-            for _ in range(workers if workers > 1 else 0)
-        ]
+        with _shortage_named():
+            self._processes = [
+                ProcessPoolExecutor(1, context, worker.start, (workers,))
+                for _ in range(workers if workers > 1 else 0)
+            ]
 
     def open(self, make: Callable[[], worker.Handler[Job, Result]]) -> Callable[[Job], Result]:
         """Has each worker make a handler for itself when it first needs it.
@@ -105,9 +109,10 @@ class WorkerPool:
             raise
 
     def close(self) -> None:
-        """Ends the processes, once they have closed their handlers."""
+        """Ends the processes, once they have closed their handlers, or have tried to for long."""
         for process in self._processes:
-            process.shutdown(cancel_futures=True)
+            with _after(PATIENCE, partial(self._end, BaseProcess.kill)):
+                process.shutdown(cancel_futures=True)
         worker.close_handlers(self._here)
 
     def _submit(
@@ -132,6 +137,31 @@ def run_jobs(
     """Runs jobs in a pool of its own, with no more workers than there are jobs."""
     with closing(WorkerPool(max(1, min(workers, len(jobs))))) as pool:
         yield from pool.run(work, jobs)
+
+
+@contextmanager
+def _after(seconds: float, do: Callable[[], None]) -> Iterator[None]:
+    """Does it if the block takes longer than that."""
+    timer = threading.Timer(seconds, do)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _shortage_named() -> Iterator[None]:
+    """Python doesn't say where there is no space left."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise WorldModelsError(
+            "/dev/shm is full: no room for the locks that worker processes share"
+        ) from None
 
 
 def _interrupt(process: BaseProcess) -> None:

@@ -80,6 +80,8 @@ class Task:
     """The environment shows nothing when it terminates: the frame before is repeated there."""
     threads: bool = False
     """The environment's step waits for another process, so lanes are stepped in threads."""
+    shared_memory: int = 0
+    """Bytes of shared memory, in /dev/shm, that this process and a lane's game have in common."""
     extra: str | None = None
     """The extra of this package that brings the game's engine; None where the package does."""
     envpool_id: str | None = None

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import partial
 from threading import Lock
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
 
 from world_models.runtime.errors import ConfigError, ExtraError
 from world_models.tasks.base import FRAME_SIZE, Simulator, Task
+from world_models.worlds.engines import FOLDER, Engines
 from world_models.worlds.frames import resize, view
 from world_models.worlds.window import off_screen
 
@@ -88,16 +90,16 @@ class GymnasiumLanes:
         self._frames = np.zeros((count, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
         self._finished = np.ones(count, bool)
         self._threads = min(count, threads or os.cpu_count() or 1) if task.threads else 1
-        self._turn = nullcontext() if task.threads else _ONE_AT_A_TIME
         self._pool = ThreadPoolExecutor(self._threads)
-        self._directory = tempfile.TemporaryDirectory(prefix="world-models-")
+        self._directory = tempfile.TemporaryDirectory(prefix=FOLDER)
+        self._engines = Engines(task, self._directory.name) if task.threads else None
         # ViZDoom leaves files in the working directory, and two processes that start in the same
         # one race for them; so games start in a directory of their own.
         self._games: list[gymnasium.Env[Any, Any]] = []
         try:
             with _ONE_AT_A_TIME, off_screen(), contextlib.chdir(self._directory.name):
-                for _ in range(count):
-                    self._games.append(_open_game(task))
+                for left in range(count, 0, -1):
+                    self._games.append(self._open(left))
         except BaseException:
             self.close()
             raise
@@ -132,6 +134,8 @@ class GymnasiumLanes:
         for game in self._games:
             game.close()
         self._games = []
+        if self._engines:
+            self._engines.close()
         self._pool.shutdown()
         self._directory.cleanup()
 
@@ -140,17 +144,21 @@ class GymnasiumLanes:
     ) -> tuple[np.ndarray, ...]:
         """Shares the lanes out among the threads, and joins what `work` returns for each part."""
         parts = min(self._threads, len(lanes))
-        if parts == 1:
-            with self._turn:
+        with self._engines or _ONE_AT_A_TIME:
+            if parts == 1:
                 return work(lanes, inputs)
-        shares = np.array_split(lanes, parts), np.array_split(inputs, parts)
-        return tuple(map(np.concatenate, zip(*self._pool.map(work, *shares), strict=True)))
+            shares = np.array_split(lanes, parts), np.array_split(inputs, parts)
+            return tuple(map(np.concatenate, zip(*self._pool.map(work, *shares), strict=True)))
+
+    def _open(self, left: int) -> gymnasium.Env[Any, Any]:
+        """Opens the first of so many games that are left to open."""
+        make = partial(_open_game, self.task)
+        return self._engines.open(make, left) if self._engines else make()
 
     def _reset_part(self, lanes: np.ndarray, seeds: np.ndarray) -> tuple[np.ndarray]:
         raw = []
-        # Many games start pygame's display with their first picture. An engine in a process of its
-        # own doesn't, and has no turn either.
-        with nullcontext() if self.task.threads else off_screen():
+        # Many games start pygame's display with their first picture; not those in other processes.
+        with nullcontext() if self._engines else off_screen():
             for lane, seed in zip(lanes, seeds, strict=True):
                 observation, _ = self._games[lane].reset(seed=int(seed))
                 raw.append(self._view(lane, observation))
