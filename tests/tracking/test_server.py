@@ -16,8 +16,11 @@ from urllib.request import urlopen
 import pytest
 from mlflow import MlflowClient
 
+from tests.agents import as_model, write_agent
 from tests.waiting import stderr, wait_for
 from world_models.tracking import delivery
+from world_models.tracking.client import existing_store
+from world_models.tracking.registry import download_version, model_name
 from world_models.tracking.run import StageRun, stage_run
 
 
@@ -159,6 +162,19 @@ def test_a_server_gets_metrics_and_artifacts(patient, tmp_path, capsys):
     assert [artifact.path for artifact in artifacts] == ["scores.json"]
     assert status(patient, run) == "FINISHED"
     assert capsys.readouterr().err == ""
+
+
+def test_a_server_gets_an_agent_that_can_be_taken_out_again(patient, tmp_path, capsys):
+    files = write_agent(tmp_path / "agent")
+    with open_run(patient.uri) as run:
+        run.register(as_model("pendulum", files), {"real/mean": 1.0}, {})
+    assert "tracking: " not in capsys.readouterr().err
+    store, name = existing_store(patient.uri), model_name("pendulum")
+    found = download_version(store, name, "1", tmp_path / "found")
+    assert (found / files.rnn.name).read_bytes() == files.rnn.read_bytes()
+    version = store.get_model_version(name, "1")
+    assert version.run_id == run.run_id
+    assert store.get_logged_model(version.model_id).source_run_id == run.run_id
 
 
 def test_a_server_that_dies_and_comes_back_has_it_all_in_the_end(running):

@@ -16,6 +16,7 @@ from world_models.tasks.base import FRAME_SIZE
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
+    from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
 """The alias of the version whose scores are the baseline."""
@@ -64,13 +65,20 @@ def register(
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name)
     found = client.search_model_versions(f"name = '{name}' and run_id = '{run}'")
-    # Not `models:/ID`, which MLflow looks up in whatever store it holds for the present one.
-    source = model.artifact_location
-    made = found[0] if found else client.create_model_version(name, source, run, dict(tags))
+    made = found[0] if found else _version(client, name, model, tags)
     # By this tag its pages know which version a model is.
     known = json.dumps([{"name": name, "version": str(made.version)}])
     client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": known})
     return str(made.version)
+
+
+def _version(
+    client: "MlflowClient", name: str, model: "LoggedModel", tags: Mapping[str, str]
+) -> "ModelVersion":
+    # Not `models:/ID`, which MLflow looks up in whatever store it holds for the present one.
+    source, run, own = model.artifact_location, model.source_run_id, model.model_id
+    # A server wants to know whose files these are.
+    return client.create_model_version(name, source, run, dict(tags), model_id=own)
 
 
 def _model(client: "MlflowClient", run: str) -> "LoggedModel":
