@@ -35,7 +35,7 @@ from world_models.runtime.memory import keep_freed_memory
 from world_models.runtime.precision import prefers_bfloat16
 from world_models.tasks import get_task
 from world_models.tasks.base import Task
-from world_models.tracking.embedded import default_uri
+from world_models.tracking.client import present_uri
 from world_models.tracking.history import OUTPUTS, digest
 from world_models.tracking.run import StageRun, stage_run
 from world_models.vae.config import EncodeConfig, VAEConfig
@@ -214,7 +214,7 @@ def _run(
     with (
         held_state(root / ".state", f"{name}@{at}", origin.key or BY_HAND, taken) as state,
         stage_run(
-            uri=os.environ.get("MLFLOW_TRACKING_URI") or default_uri(root),
+            uri=present_uri(root),
             experiment=EXPERIMENT,
             stage=name,
             task=params.task,

@@ -9,6 +9,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from tests.agents import as_model, write_agent
 from world_models import cli
 from world_models.tracking.client import existing_store, present_uri
+from world_models.tracking.embedded import database
 from world_models.tracking.registry import model_name
 from world_models.tracking.run import StageRun, stage_run
 
@@ -79,6 +80,19 @@ def test_the_folders_name_may_be_any(
     Path("pendulum.gif").unlink()
     outside = set(project.parents[1].rglob("*")) - set(project.rglob("*"))
     assert outside == {project, project.parent}
+
+
+def test_a_relative_address_is_the_projects_also_where_dvc_runs_it_in_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "why?"
+    monkeypatch.chdir(tmp_path)
+    for address in ("", "sqlite:///mlflow.db"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        assert database(present_uri(project)) == project / "mlflow.db"
+    for address in (f"sqlite:///{tmp_path}/runs.db", "http://127.0.0.1:5000"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        assert present_uri(project) == address
 
 
 def test_a_copy_has_artifacts_of_its_own(copied: tuple[Path, StageRun]) -> None:

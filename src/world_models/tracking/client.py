@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from world_models.runtime.errors import ExtraError, TrackingError, WorldModelsError
 from world_models.tracking.delivery import first_line
 from world_models.tracking.embedded import (
+    absolute,
     alone,
     artifact_location,
     database,
@@ -49,10 +50,11 @@ _PATIENCE = {
 }
 
 
-def present_uri() -> str:
+def present_uri(root: Path = Path()) -> str:
     """Returns the address that MLflow's own variable names, or else that of the store embedded in
-    the present folder."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or default_uri(Path())
+    the project at `root` (default: the present folder)."""
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    return absolute(named, root) if named else default_uri(root)
 
 
 def open_store(uri: str) -> "MlflowClient":

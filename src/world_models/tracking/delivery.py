@@ -124,7 +124,7 @@ class Delivery:
     def _made(self, call: Call) -> Exception | None:
         """Tries a call until it has succeeded, or returns why it is lost."""
         begun, tries = time.monotonic(), 1
-        while (error := _tried(call)) is not None:
+        while (error := _tried(call)) is not None and self._is_first(call):
             if self._is_permanent(error):
                 self._note_loss(call.what, first_line(error))
                 break
@@ -136,7 +136,6 @@ class Delivery:
                 break
             if enough and closing:
                 self._give_up()
-            if not self._is_first(call):
                 break
             self._wait(error, min(max(FIRST_PAUSE_S, failing_s / 2), LONGEST_PAUSE_S))
             tries += 1

@@ -22,14 +22,25 @@ LOCATIONS = {
 
 def default_uri(root: Path) -> str:
     """Returns the address of the store embedded in the project at `root`."""
+    return _address(root.resolve() / "mlflow.db")
+
+
+def _address(file: Path) -> str:
     # Were it sqlite:///, MLflow would make a folder of the name that stands here: %20 for a blank.
-    return f"sqlite+pysqlite:///{quote(str(root.resolve() / 'mlflow.db'))}"
+    return f"sqlite+pysqlite:///{quote(str(file))}"
 
 
 def database(uri: str) -> Path | None:
     """Returns the file that is the store; None where the address is a server's."""
     found = ADDRESS.match(uri)
     return Path(unquote(found["path"])).resolve() if found else None
+
+
+def absolute(uri: str, root: Path) -> str:
+    """Returns an address that holds wherever it is used, of one that may be relative to `root`."""
+    found = ADDRESS.fullmatch(uri)
+    path = Path(unquote(found["path"])) if found else None
+    return uri if path is None or path.is_absolute() else _address(root.resolve() / path)
 
 
 def artifact_location(uri: str, experiment: str) -> str | None:
