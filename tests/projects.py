@@ -3,16 +3,16 @@
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 from dvc.utils.serialize import modify_yaml
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[1]
 FILES = ("dvc.yaml", "params.yaml", ".gitignore", ".dvcignore")
@@ -69,7 +69,6 @@ def copy_finished(finished: Path, project: Path) -> None:
     """Copies such a project with its cache and its runs."""
     ignored = shutil.ignore_patterns(".state")  # it belongs to runs that end there
     shutil.copytree(finished, project, ignore=ignored, copy_function=copy_or_link)
-    move_store(project / "mlflow.db", str(finished), str(project))
 
 
 def copy_or_link(source: str, target: str) -> None:
@@ -78,27 +77,6 @@ def copy_or_link(source: str, target: str) -> None:
         os.link(source, target)
     else:
         shutil.copy2(source, target)
-
-
-def move_store(database: Path, was: str, now: str) -> None:
-    """Tells MLflow that its artifacts lie elsewhere: it keeps their full paths, or as addresses."""
-    with closing(sqlite3.connect(database)) as connection, connection:
-        for table, column in text_columns(connection):
-            for old, new in {was: now, quote(was): quote(now)}.items():
-                connection.execute(
-                    f"update {table} set {column} = replace({column}, ?, ?) "
-                    f"where instr({column}, ?)",
-                    (old, new, old),
-                )
-
-
-def text_columns(connection: sqlite3.Connection) -> Iterator[tuple[str, str]]:
-    """Each column that holds text, with its table."""
-    tables = connection.execute("select name from sqlite_master where type = 'table'").fetchall()
-    for (table,) in tables:
-        for _, column, kind, *_ in connection.execute(f"pragma table_info({table})"):
-            if kind.upper().startswith(("VARCHAR", "TEXT")):
-                yield table, column
 
 
 def forget(project: Path, stages: Sequence[str]) -> None:
@@ -171,6 +149,14 @@ def run(project: Path, *command: str, expected: int = 0) -> subprocess.Completed
     )
     assert done.returncode == expected, done.stdout + done.stderr
     return done
+
+
+def store(project: Path) -> "MlflowClient":
+    """A project's own MLflow store."""
+    from world_models.tracking.client import open_store
+    from world_models.tracking.embedded import default_uri
+
+    return open_store(default_uri(project))
 
 
 def dvc(project: Path, *arguments: str) -> str:

@@ -35,7 +35,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent  # that of the session
-    project = base / "finished" / "a project"
+    project = base / "finished" / "why? feature%2Fpendulum #1"  # as CI servers name workspaces
     with FileLock(base / "finished.lock"):
         if not project.exists():
             project.mkdir(parents=True)

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 
-from tests.projects import change_parameters, dvc, make_finished, run
+from tests.projects import change_parameters, dvc, make_finished, run, store
 from world_models.data.seeds import TEST
 
 GAMES = ["carracing", "takecover"]
@@ -40,7 +40,7 @@ class Made:
 
 
 def read(path: Path, tasks: list[str]) -> Made:
-    client = MlflowClient(tracking_uri=f"sqlite:///{path / 'mlflow.db'}")
+    client = store(path)
     experiment = client.get_experiment_by_name("world-models")
     found = client.search_runs([experiment.experiment_id], max_results=100)
     return Made(path, tasks, {run.info.run_name: run for run in found}, client)

@@ -4,9 +4,8 @@ import json
 from textwrap import indent
 
 import pytest
-from mlflow import MlflowClient
 
-from tests.projects import commit, dvc, run
+from tests.projects import commit, dvc, run, store
 
 SIGMAS = {"careful": "0.05", "bold": "0.5"}
 """By the experiment's name, the step size that it searches with."""
@@ -56,7 +55,7 @@ def project(copy, tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(project):
     """The experiments' MLflow runs."""
-    client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+    client = store(project)
     experiment = client.get_experiment_by_name("world-models")
     found = client.search_runs([experiment.experiment_id])
     return [logged for logged in found if "dvc.experiment" in logged.data.tags]

@@ -7,9 +7,8 @@ import sys
 import imageio.v2 as imageio
 import pytest
 import torch
-from mlflow import MlflowClient
 
-from tests.projects import change_parameters, commit, dvc, run
+from tests.projects import change_parameters, commit, dvc, run, store
 from world_models.controller.checkpoint import load_controllers
 from world_models.data.store import EpisodeStore
 from world_models.layout import RoundFiles, explain
@@ -120,7 +119,7 @@ def test_a_round_has_its_scores_and_its_runs(project, rounds):
     scores = json.loads(reports.report("scores.json").read_text())
     assert {"real", "dream", "random"} <= set(scores)
     assert json.loads(reports.report("collect.json").read_text())["episodes"] == 4
-    client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+    client = store(project)
     (experiment,) = client.search_experiments(filter_string="name = 'world-models'")
     of_round = client.search_runs([experiment.experiment_id], f"tags.round = '{ROUND}'")
     names = {f"{stage}@{ROUND}" for stage in [*STAGES, "compare_rounds"]}

@@ -6,10 +6,9 @@ import re
 
 import pytest
 from dvc.utils.serialize import load_yaml
-from mlflow import MlflowClient
 from PIL import Image
 
-from tests.projects import change_parameters, dvc
+from tests.projects import change_parameters, dvc, store
 from tests.stages import run_here, stay_as_it_is
 from world_models.controller.checkpoint import read_controller_sizes
 from world_models.data.seeds import TEST
@@ -46,7 +45,7 @@ def reports(project):
 @pytest.fixture(scope="module")
 def runs(project):
     """Every MLflow run by its name, and a client."""
-    client = MlflowClient(tracking_uri=f"sqlite:///{project / 'mlflow.db'}")
+    client = store(project)
     experiment = client.get_experiment_by_name("world-models")
     found = client.search_runs([experiment.experiment_id])
     return {logged.info.run_name: logged for logged in found}, client
