@@ -1,5 +1,6 @@
 """What git knows of the project."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -13,16 +14,26 @@ class GitError(WorldModelsError):
     """Git refuses, or is not installed."""
 
 
-def git(*arguments: str) -> bytes:
-    """Returns what a command of git's writes; raises GitError, in git's words, if it refuses."""
+def git(*arguments: str, given: bytes = b"") -> bytes:
+    """Returns what a command of git's writes, which may be given something to read.
+
+    Raises GitError, in git's words, if it refuses.
+    """
+    command = ["git", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, check=False)
+        done = subprocess.run(command, input=given, env=_own(), capture_output=True, check=False)
     except FileNotFoundError:
         raise GitError("git: not found: install it") from None
     if done.returncode == REFUSES:
         reason = " ".join(done.stderr.decode(errors="replace").split())
         raise GitError(f"git: {reason.removeprefix('fatal: ')}")
     return done.stdout
+
+
+def _own() -> dict[str, str]:
+    """The environment without what points to another repository, as in a hook of that one's."""
+    named = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX")
+    return {key: value for key, value in os.environ.items() if key not in named}
 
 
 def has_repository() -> bool:

@@ -8,7 +8,6 @@ second for each commit, and drops the results of a round that params.yaml doesn'
 import hashlib
 import os
 import re
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from dvc.repo import Repo
 from dvc.scm import NoSCM
 
 from pipelines.dvc.repair import is_lockfile
+from pipelines.git import git
 from world_models.runtime.errors import DamagedError
 
 HASH = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")
@@ -81,11 +81,8 @@ def _in_git(repo: Repo, *revisions: str) -> set[str]:
     return hashes(_git(repo, "cat-file", "--batch", given="\n".join(locks)))
 
 
-def _git(repo: Repo, *arguments: str, given: str | None = None) -> str:
-    command = ["git", "-C", repo.root_dir, *arguments]
-    text = None if given is None else given.encode()
-    done = subprocess.run(command, input=text, capture_output=True, check=True)
-    return done.stdout.decode(errors="replace")
+def _git(repo: Repo, *arguments: str, given: str = "") -> str:
+    return git("-C", repo.root_dir, *arguments, given=given.encode()).decode(errors="replace")
 
 
 def led_to(needed: Iterable[str], run_cache: Path) -> set[str]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.git import GitError, last_committed, revision
+from pipelines.git import GitError, last_committed, revision, untracked_code
 from tests.projects import commit, run
 from tests.users import give_away, needs_root
 
@@ -26,6 +26,22 @@ def test_a_commit_and_its_files_are_known(project):
     assert revision() == run(project, "git", "rev-parse", "HEAD").stdout.strip()
     assert last_committed(project / "file") == b"as it was"
     assert last_committed(project / "other") is None
+
+
+def test_a_hook_of_another_repository_has_no_say(project, monkeypatch):
+    for name in ("other", "own"):
+        (project / name).mkdir()
+        run(project / name, "git", "init", "--quiet")
+        (project / name / "file").write_text(name)
+        commit(project / name, "Begin")
+    monkeypatch.setenv("GIT_DIR", str(project / "other" / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(project / "other"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(project / "other" / ".git" / "index"))
+    monkeypatch.chdir(project / "own")
+    assert last_committed(project / "own" / "file") == b"own"
+    (project / "own" / "src").mkdir()
+    (project / "own" / "src" / "new.py").touch()
+    assert untracked_code(project / "own") == ["src/new.py"]
 
 
 @needs_root

@@ -1,5 +1,6 @@
 """Agents in the registry of a real SQLite store."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -33,18 +34,22 @@ def an_agent(folder, number):
     return as_model("carracing", files)
 
 
+def pipeline_run(root):
+    return stage_run(
+        uri=default_uri(root),
+        experiment="world-models",
+        stage="pipeline",
+        task="carracing",
+        scale="smoke",
+        revision="abc123",
+    )
+
+
 @pytest.fixture(scope="module")
 def registered(root):
     """A client of the store, in which two agents are registered."""
     for number in (1, 2):
-        with stage_run(
-            uri=default_uri(root),
-            experiment="world-models",
-            stage="pipeline",
-            task="carracing",
-            scale="smoke",
-            revision="abc123",
-        ) as run:
+        with pipeline_run(root) as run:
             scores, tags = {"real/mean": float(number)}, {"returns": f"md5-{number}"}
             run.register(an_agent(root / str(number), number), scores, tags)
     return existing_store(default_uri(root))
@@ -92,6 +97,15 @@ def test_what_is_registered_again_after_a_failure_makes_no_second_version(regist
     assert again == "2"
     experiment = registered.get_run(version.run_id).info.experiment_id
     assert len(registered.search_logged_models([experiment])) == 2
+
+
+def test_it_is_quiet_also_where_warnings_are_errors(registered, root, capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # as PYTHONWARNINGS does
+        with pipeline_run(root) as run:
+            run.register(as_model("takecover", write_agent(root / "3")), {}, {})
+    assert capfd.readouterr() == ("", "")
+    assert registered.get_model_version(model_name("takecover"), "1").run_id == run.run_id
 
 
 def test_a_version_is_taken_out_by_its_number(registered, tmp_path):

@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
 """The tag by which MLflow's pages choose between those for training models and those for GenAI."""
 
-HINTS = ("Any type hint is inferred", "Add type hints to the `predict` method")
-"""What MLflow warns of, about its own classes and about models that have a signature."""
+HINT = "Any type hint is inferred"
+"""What MLflow warns of, about its own classes."""
+
+OUTDATED = "mlflow|sqlalchemy|alembic"
+"""Modules that call what is outdated. Who turns warnings into errors means their own code's."""
 
 LEVELS = {
     "alembic": logging.WARNING,  # a page of lines on the first use
     "mlflow.store.db.utils": logging.CRITICAL,  # a page for each error, which is raised as well
+    "mlflow.pyfunc": logging.WARNING,  # that it tries an agent before it is registered
 }
 """What libraries are to say on stderr."""
 
@@ -65,13 +69,13 @@ def open_store(uri: str) -> "MlflowClient":
     """
     for key, value in _PATIENCE.items():
         os.environ.setdefault(key, value)
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=OUTDATED)
     try:
         from mlflow import MlflowClient
     except ModuleNotFoundError:
         raise ExtraError("MLflow", "pipeline") from None
 
-    for said in HINTS:
-        warnings.filterwarnings("ignore", f".*{said}")
+    warnings.filterwarnings("ignore", f".*{HINT}")
     for name, level in LEVELS.items():
         logging.getLogger(name).setLevel(level)
     with alone(uri):

@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,15 +128,17 @@ def _save(folder: Path, agent: AgentModel, run: str, model: str) -> None:
     (folder / FOLDER).mkdir()
     for file in agent.files:
         shutil.copyfile(file, folder / FOLDER / file.name)
-    mlflow.pyfunc.save_model(
-        folder / MODEL,
-        python_model=str(agent.code),
-        artifacts={FOLDER: str(folder / FOLDER)},
-        signature=signature,
-        input_example=inputs,
-        pip_requirements=[agent.requirement],
-        mlflow_model=Model(run_id=run, model_id=model),
-    )
+    # It asks for type hints, also of a model that has a signature, and no filter stops that.
+    with warnings.catch_warnings(record=True):
+        mlflow.pyfunc.save_model(
+            folder / MODEL,
+            python_model=str(agent.code),
+            artifacts={FOLDER: str(folder / FOLDER)},
+            signature=signature,
+            input_example=inputs,
+            pip_requirements=[agent.requirement],
+            mlflow_model=Model(run_id=run, model_id=model),
+        )
 
 
 def versions(client: "MlflowClient") -> list[tuple[str, str]]:
