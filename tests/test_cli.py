@@ -140,9 +140,9 @@ def test_the_parameters_in_force_are_shown_with_where_they_come_from(clone, caps
 
 
 def test_another_scale_is_shown_where_it_is_asked_for(clone, capsys):
-    rows = shown(capsys, "carracing", "--scale", "full")
-    key = "full.carracing.vae"
-    assert rows["vae.batches"] == ["8000", key, f"-S {key}.batches=…"]
+    rows = shown(capsys, "takecover", "--scale", "full")
+    key = "full.takecover.vae"
+    assert rows["vae.batches"] == ["24000", key, f"-S {key}.batches=…"]
     assert shown(capsys, "takecover", "--scale", "paper")["vae.latent_size"] == [
         *("64", "tasks/takecover.py", "-S +paper.takecover.vae.latent_size=…")
     ]
