@@ -18,7 +18,7 @@ unexport PYTHONHOME PYTHONPATH PYTHONSAFEPATH
 # DVC asks for the user's name, and in a container a user may have none: `id` prints a number then.
 export LOGNAME := $(or $(LOGNAME),$(USER),$(shell id -un 2>/dev/null))
 
-.PHONY: help setup repro accept keep test check smoke lint bench format reference ui site play hooks clean
+.PHONY: help setup repro accept keep test check smoke lint bench format reference ui site play hooks docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,7 +58,7 @@ lint: setup ## Check style, types and import rules
 	lint-imports
 
 # One thread a worker: two workers with all threads each would fight over the cores.
-test: lint ## Lint, then run the tests
+test: lint docs ## Lint, build the docs, then run the tests
 	OMP_NUM_THREADS=1 pytest $(PYTEST_ARGS)
 
 # Pipelines, servers, kills and pools of processes take their time: they are left to `make test`.
@@ -76,8 +76,12 @@ format: setup ## Rewrite the code in the house style
 	ruff check --fix .
 	ruff format .
 
+docs: setup ## Build the documentation's site in build/docs; a warning is an error
+	sphinx-build -W --keep-going --quiet -b html docs build/docs
+
 reference: setup ## Write docs/reference/ from the code
 	world-models params --reference >docs/reference/parameters.md
+	python docs/stages.py >docs/reference/stages.md
 
 # A folder that was renamed finds its artifacts again.
 ui: setup ## Open MLflow's pages on PORT (default 5000)

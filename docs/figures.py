@@ -1,4 +1,4 @@
-"""Pictures for docs/dreams.md, rounds.md and notebook.md, from what the pipeline made here.
+"""Pictures for the docs, from what the pipeline made here.
 
 `python docs/figures.py` draws the dream of TakeCover, or of `--round`; with `--only prediction ends
 --suffix=-full` some of the pictures, under other names. `--film pendulum-3` draws stills of
@@ -206,7 +206,7 @@ def likelihood(shown: Shown) -> Figure:
 
 
 def density(axes: Axes, seen: Foreseen, step: int, size: int) -> None:
-    """p of one number of z at one step, and the value that came."""
+    """The density of one number of z at one step, and the value that came."""
     mixture = Mixture(*(part[step, :, size : size + 1] for part in seen.mixture))
     value = seen.latent[step + 1, size : size + 1]
     grid = around(mixture, value)

@@ -1,4 +1,4 @@
-"""Pictures of MLflow's own pages for docs/tracking.md: a real server, a real browser.
+"""Pictures of MLflow's own pages for docs/tutorial/: a real server, a real browser.
 
 `python docs/screenshots.py` shows the newest runs of stage `register` in this project, or in the
 `--project` that is named. It needs Debian's chromium and

@@ -83,7 +83,9 @@ class Agent:
         """Opens one of these dreams.
 
         Args:
+            lanes: how many dreams step together.
             temperature: another tau, over 0; raises ConfigError for any other.
+            autoreset_mode: Gymnasium's; what happens to lanes that have finished.
             drawn: `render` draws pictures.
         """
         dreams = self.dreams

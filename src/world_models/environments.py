@@ -52,9 +52,10 @@ def make_dream(
     actions: Actions = "continuous",
     render_mode: str | None = None,
 ) -> gymnasium.Env[np.ndarray, Any]:
-    """Opens a dream of one lane.
+    """Opens a dream of one lane, whose observation is what C sees: (z + h,) float32.
 
     Args:
+        task: the game's name, such as `takecover`.
         models: whose dream it is, as `Agent.from_pretrained` takes it; None for the agent of this
             task that comes with the package.
         temperature: tau; None for the one that the agent's C was evolved at.
