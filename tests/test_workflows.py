@@ -23,8 +23,9 @@ def scripts(path):
     return [step["run"] for job in jobs(path) for step in job["steps"] if "run" in step]
 
 
-def test_there_are_four():
-    assert [path.stem for path in WORKFLOWS] == ["core", "nightly", "pull-request", "release"]
+def test_there_are_five():
+    found = [path.stem for path in WORKFLOWS]
+    assert found == ["core", "docs", "nightly", "pull-request", "release"]
 
 
 @every_workflow
@@ -45,13 +46,15 @@ def test_every_command_exists(path):
 
 
 @every_workflow
-def test_jobs_may_only_read_or_say_who_they_are_and_end_in_time(path):
+def test_jobs_may_only_read_or_publish_and_end_in_time(path):
+    """What publishes says who it is, and has no password."""
     workflow = yaml.safe_load(path.read_text())
     assert workflow["permissions"] == {"contents": "read"}
     assert workflow["concurrency"]["group"]
     for job in jobs(path):
         assert job["timeout-minutes"] <= 360  # GitHub's own limit
-        assert job.get("permissions", {"id-token": "write"}) == {"id-token": "write"}
+        allowed = job.get("permissions", {}).items()
+        assert allowed <= {"id-token": "write", "pages": "write"}.items()
         for step in job["steps"]:
             assert re.search(r"@(v\d+|[0-9a-f]{40})$", step.get("uses", "@v0")), step
 
