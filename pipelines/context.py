@@ -28,6 +28,7 @@ from world_models.layout import ExportFiles, RoundFiles, SweepFiles, explain
 from world_models.params import ORIGINS, PARAMS, PRETRAINED, SECTIONS, Params, round_names
 from world_models.pretrained import packaged
 from world_models.rnn.config import RNNConfig
+from world_models.runtime.devices import machine
 from world_models.runtime.errors import ConfigError, StoreError, WorldModelsError
 from world_models.runtime.files import atomic_write
 from world_models.runtime.lifetime import die_with, leave_nothing_behind
@@ -282,5 +283,6 @@ def _tags(origin: Lineage) -> dict[str, str]:
         "dvc.stage_key": origin.key,
         "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
     }
-    auto = {"precision.auto": "bfloat16" if prefers_bfloat16() else "float32"}
-    return {key: value for key, value in of_dvc.items() if value} | auto
+    auto = "bfloat16" if prefers_bfloat16() else "float32"
+    here = {"precision.auto": auto, "machine": machine()}
+    return {key: value for key, value in of_dvc.items() if value} | here

@@ -21,8 +21,14 @@ from pipelines.dvc.lineage import committed
 from pipelines.register import STAGES
 from pipelines.results import RESULTS
 from world_models.layout import RoundFiles, explain
-from world_models.params import PARAMS, Params, round_names
-from world_models.reporting.kept import RUN, read_description
+from world_models.params import (
+    PARAMS,
+    Params,
+    SweepInputsConfig,
+    SweepTemperatureConfig,
+    round_names,
+)
+from world_models.reporting.kept import RUN, SWEEPS, read_description
 from world_models.runtime.errors import ConfigError, WorldModelsError
 from world_models.runtime.files import atomic_write
 from world_models.tracking.client import present_uri
@@ -50,6 +56,7 @@ def keep(round_: str) -> Path:
     if folder.exists():
         if read_description(folder) != description:
             raise ConfigError(f"{folder}: another run is kept there: remove the folder first")
+        keep_sweeps(params, folder)
         return folder
     with atomic_write(folder) as aside:
         aside.mkdir()
@@ -58,7 +65,20 @@ def keep(round_: str) -> Path:
         shutil.copy(PARAMS, aside / PARAMS.name)
         keep_lock(names, aside / LOCK.name)
         (aside / RUN).write_text(json.dumps(description, indent=2) + "\n")
+    keep_sweeps(params, folder)
     return folder
+
+
+def keep_sweeps(params: Params, folder: Path) -> None:
+    """Copies the tables of the sweeps that are run of this task, also where the run is kept.
+
+    Raises ConfigError where one of them is not up to date.
+    """
+    for name, kind in zip(SWEEPS, (SweepTemperatureConfig, SweepInputsConfig), strict=True):
+        if params.task in params.general(kind).tasks:
+            refuse_stale([f"compare_{name}@{params.task}"])
+            with atomic_write(folder / f"{name}.md") as aside:
+                shutil.copy(RoundFiles(params.task).report(f"{name}.md"), aside)
 
 
 def led_to(before: Sequence[str]) -> list[str]:

@@ -3,12 +3,13 @@
 import csv
 import json
 import re
+import sys
 
 import pytest
 from dvc.utils.serialize import load_yaml
 from PIL import Image
 
-from tests.projects import change_parameters, dvc, store
+from tests.projects import change_parameters, dvc, run, store
 from tests.stages import run_here, stay_as_it_is
 from world_models.controller.checkpoint import read_controller_sizes
 from world_models.data.seeds import TEST
@@ -127,6 +128,12 @@ def test_the_comparison_is_in_mlflow(runs, reports, sweep):
     for name in SWEPT[sweep]:
         mean = scores_of(reports, sweep, name)["real"]["mean"]
         assert compared.data.metrics[f"{name}/real/mean"] == pytest.approx(mean)
+
+
+def test_a_kept_run_has_their_tables_for_the_results_page(project, reports):
+    kept = run(project, sys.executable, "-m", "pipelines.keep", "pendulum").stdout.strip()
+    for sweep in SWEPT:
+        assert (project / kept / f"{sweep}.md").read_text() == (reports / f"{sweep}.md").read_text()
 
 
 def test_one_more_temperature_makes_what_is_new_and_no_other(project):

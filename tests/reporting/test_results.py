@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from world_models.reporting.kept import kept_runs
-from world_models.reporting.results import page, save_learning, save_returns
+from world_models.reporting.results import landmarks, page, save_learning, save_returns
 from world_models.runtime.errors import ScoresError
 
 
@@ -22,8 +22,9 @@ def keep(folder, round_, scale, seed, mean):
     (kept / "generations.csv").write_text(
         "generation,steps,real_mean\n1,1000000,\n2,1000000,700\n3,3000000,800\n"
     )
+    how = {"revision": "0123456789", "precision": "bfloat16", "machine": "2 × Abacus"}
     stages = {
-        f"{name}@{round_}": {"seconds": seconds, "revision": "0123456789", "precision": "bfloat16"}
+        f"{name}@{round_}": {"seconds": seconds} | how
         for name, seconds in {"vae": 600, "controller": 1200}.items()
     }
     about = {"scale": scale, "task": task, "round": round_, "seed": seed, "stages": stages}
@@ -42,7 +43,8 @@ def folder(tmp_path):
 def test_without_runs_the_page_says_what_is_missing(tmp_path):
     assert page(kept_runs(tmp_path)).endswith(
         "Still missing: 2 of carracing-2 at `full`, 2 of takecover at `full`, "
-        "3 of carracing-2 at `small`, 3 of takecover at `small`.\n"
+        "3 of carracing-2 at `small`, 3 of takecover at `small`, the sweep of temperature of "
+        "takecover, the sweep of inputs of carracing.\n"
     )
 
 
@@ -53,9 +55,23 @@ def test_the_page_has_every_run_and_their_mean_and_worst(folder):
     scored, taken = rows
     assert "| 800 ± 100 [780, 820] |" in scored
     assert "| 100 | 400 ± 100 | 0.50 | 30 | bfloat16 | 906 ± 21 | 012345678 |" in scored
-    assert taken == "| full | carracing-2 | 1 | 10.0 | 20.0 | 30 |"
+    assert taken == "| full | carracing-2 | 1 | 10.0 | 20.0 | 30 | 2 × Abacus |"
     assert "| full | carracing-2 | 800, 900 | 850 | 800 |" in text
     assert "| 1092 ± 556; 946 when played again (1,220 episodes) |" in text
+
+
+def test_sweeps_stand_under_the_run_that_they_were_made_with(folder):
+    assert "the sweep of temperature of takecover" in page(kept_runs(folder))
+    table = "| temperature | in the game |\n| --- | --- |\n| 1.15 | 700 ± 100 |\n"
+    (folder / "small" / "takecover" / "seed-1" / "temperature.md").write_text(table)
+    text = page(kept_runs(folder))
+    assert f"table 2): takecover, small, seed 1\n\n{table}" in text
+    assert "the sweep of temperature of takecover" not in text
+
+
+def test_learning_is_held_against_the_papers_scores():
+    assert [score for score, *_ in landmarks("takecover")] == [1092, 946]
+    assert landmarks("pendulum") == []
 
 
 def test_a_run_is_read_as_it_was_kept(folder):

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from world_models.reporting.tables import Score, read_summary
 
 RUN = "run.json"
 """What a kept run was, and how long it took."""
+SWEEPS = ("temperature", "inputs")
+"""The paper's sweeps; a kept run has the table of those that were run with its V and M."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class KeptRun:
     """What V and M were trained in: bfloat16 or float32."""
     revision: str
     """The commit that its last stage was run with."""
+    machine: str
+    """What its stages ran on; empty where that was not noted."""
     scores: Mapping[str, Score]
     """By world: `real`, `dream`."""
     returns: np.ndarray
@@ -38,6 +42,8 @@ class KeptRun:
     """Steps that the search had played when its mean was validated (validations,)."""
     validated: np.ndarray
     """Mean returns in the game on validation seeds (validations,)."""
+    sweeps: Mapping[str, str]
+    """Tables in Markdown, by sweep."""
 
     @property
     def minutes(self) -> float:
@@ -66,11 +72,22 @@ def read_run(folder: Path) -> KeptRun:
         seconds={name: stage["seconds"] for name, stage in described["stages"].items()},
         precision=[stage["precision"] for stage in described["stages"].values()][-1],
         revision=[stage["revision"] for stage in described["stages"].values()][-1],
+        machine=_machines(described["stages"].values()),
         scores=read_summary(folder / "scores.json"),
         returns=parsed(folder / "returns.csv", _returns),
         steps=steps,
         validated=validated,
+        sweeps={name: parsed(file, str) for name, file in _sweeps(folder).items()},
     )
+
+
+def _machines(stages: Iterable[Mapping[str, str]]) -> str:
+    return "; ".join(sorted({stage.get("machine", "") for stage in stages} - {""}))
+
+
+def _sweeps(folder: Path) -> dict[str, Path]:
+    files = {name: folder / f"{name}.md" for name in SWEEPS}
+    return {name: file for name, file in files.items() if file.exists()}
 
 
 def read_description(folder: Path) -> dict[str, Any]:

@@ -20,6 +20,13 @@ PLANNED: Mapping[tuple[str, str], int] = {
     ("small", "takecover"): 3,
 }
 """Seeds that each scale and round is to be run with."""
+SWEPT: Mapping[str, str] = {
+    "temperature": "C evolved in dreams of several temperatures (the paper's table 2)",
+    "inputs": "C that sees less (the paper's table 1)",
+}
+"""The paper's sweeps, and what they are."""
+PLANNED_SWEEPS: Mapping[str, str] = {"temperature": "takecover", "inputs": "carracing"}
+"""The task that each of them is to be run with."""
 
 
 def page(runs: Sequence[KeptRun]) -> str:
@@ -30,6 +37,7 @@ def page(runs: Sequence[KeptRun]) -> str:
         parts += ["![How the searches learned](learning.png)"]
         parts += ["![Returns of the held-out episodes](returns.png)"]
         parts += ["## Over seeds", over_seeds(runs), "## Minutes by stage", times(runs)]
+        parts += sweeps(runs)
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
@@ -40,6 +48,11 @@ def missing(runs: Sequence[KeptRun]) -> str:
         f"{planned - there.count(key)} of {key[1]} at `{key[0]}`"
         for key, planned in PLANNED.items()
         if there.count(key) < planned
+    ]
+    lacking += [
+        f"the sweep of {name} of {task}"
+        for name, task in PLANNED_SWEEPS.items()
+        if not any(run.task == task and name in run.sweeps for run in runs)
     ]
     return f"Still missing: {', '.join(lacking)}." if lacking else "All planned runs are there."
 
@@ -89,8 +102,20 @@ def times(runs: Sequence[KeptRun]) -> str:
         for name, seconds in run.seconds.items():
             taken[name.partition("@")[0]] += seconds
         cells = [f"{taken[kind] / 60:.1f}" for kind in kinds]
-        rows.append([run.scale, run.round, str(run.seed), *cells, f"{run.minutes:.0f}"])
-    return table(["scale", "round", "seed", *kinds, "all"], rows)
+        total = f"{run.minutes:.0f}"
+        rows.append([run.scale, run.round, str(run.seed), *cells, total, run.machine])
+    return table(["scale", "round", "seed", *kinds, "all", "on"], rows)
+
+
+def sweeps(runs: Sequence[KeptRun]) -> list[str]:
+    """Returns the tables of the paper's sweeps, each under a heading of its own."""
+    parts = []
+    for name, words in SWEPT.items():
+        for run in runs:
+            if name in run.sweeps:
+                title = f"## {words}: {run.task}, {run.scale}, seed {run.seed}"
+                parts += [title, run.sweeps[name]]
+    return parts
 
 
 def beside(task: str) -> str:
@@ -115,10 +140,22 @@ def save_learning(path: str | Path, runs: Sequence[KeptRun]) -> None:
         if learned:
             million = [number * paper.STEPS_A_GENERATION / 1e6 for number in learned]
             panel.plot(million, list(learned.values()), "k^--", label="the authors' log", mfc="w")
+        for score, whose, style in landmarks(task):
+            panel.axhline(score, color="grey", ls=style, lw=1, label=whose)
         panel.set(xscale="log", xlabel="million steps of evolution", ylabel="validation return")
         panel.set_title(task)
         panel.legend(fontsize="small")
     save_figure(path, figure)
+
+
+def landmarks(task: str) -> list[tuple[float, str, str]]:
+    """Returns scores to look out for, whose they are, and how their lines are drawn."""
+    found = []
+    if task in paper.SCORES:
+        found.append((paper.SCORES[task][0], "the paper", ":"))
+    if task in paper.REPLAYED:
+        found.append((float(paper.REPLAYED[task][0]), "the authors' agent today", "-."))
+    return found
 
 
 @plain_style

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
+
+PROCESSORS = Path("/proc/cpuinfo")
+"""Where Linux says what they are called."""
 
 
 def best_device() -> torch.device:
@@ -24,6 +31,18 @@ def cores(device: torch.device) -> int:
     import torch
 
     return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def machine() -> str:
+    """Returns what this machine computes with: how many cores of what, and its GPU, if any."""
+    import torch
+
+    known = PROCESSORS.read_text(encoding="utf-8") if PROCESSORS.exists() else ""
+    named = re.search(r"^model name\s*: (.+)$", known, re.MULTILINE)
+    parts = [f"{os.cpu_count()} × {named[1] if named else platform.machine()}"]
+    if torch.cuda.is_available():
+        parts.append(torch.cuda.get_device_name())
+    return ", ".join(parts)
 
 
 @contextmanager

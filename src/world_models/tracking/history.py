@@ -27,6 +27,8 @@ class PastRun(NamedTuple):
     """The commit that it was run with."""
     precision: str
     """What `auto` was on that machine: bfloat16 or float32."""
+    machine: str
+    """What it ran on; empty where that was not noted."""
 
 
 def past_run(uri: str, experiment: str, outputs: Mapping[str, str]) -> PastRun | None:
@@ -47,4 +49,5 @@ def past_run(uri: str, experiment: str, outputs: Mapping[str, str]) -> PastRun |
     if run is None:
         return None
     taken, tags = (run.info.end_time - run.info.start_time) / 1000, run.data.tags
-    return PastRun(round(taken, 1), tags["git_revision"], tags.get("precision.auto", ""))
+    noted = (tags.get(name, "") for name in ("precision.auto", "machine"))
+    return PastRun(round(taken, 1), tags["git_revision"], *noted)
