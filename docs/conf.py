@@ -20,5 +20,16 @@ myst_heading_anchors = 3
 # `x` in a docstring is code.
 default_role = "code"
 autodoc_member_order = "bysource"
+autoclass_content = "both"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
+
+
+def setup(app):
+    """Keeps a colon in what is said of an attribute: napoleon takes what precedes it for a type."""
+
+    def begin_anew(_app, what, _name, _obj, _options, lines):
+        if what in ("attribute", "property"):
+            lines.insert(0, "")
+
+    app.connect("autodoc-process-docstring", begin_anew, priority=400)

@@ -24,6 +24,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 RUN = ("python", "sh", "yaml")
 SHOWN = ("bibtex", "text")
 """Languages in which there is nothing to run."""
+PROGRAMS = ("dvc ", "make ", "python -m ", "world-models ")
 NOTE = re.compile(r"<!-- (?:run by (?P<tests>.+)|not run: (?P<reason>.+)) -->\s*")
 
 
@@ -75,6 +76,14 @@ def commands(block: Block) -> list[list[str]]:
     lines = block.text.replace("\\\n", " ").splitlines()
     words = [shlex.split(line, comments=True) for line in lines]
     return [line for line in words if line and line[0] not in ("for", "done")]
+
+
+def commands_in_sentences(page: Path) -> list[list[str]]:
+    """The commands between backticks in a page's text, but for those that leave something out."""
+    tokens = MarkdownIt().enable("table").parse(page.read_text(encoding="utf-8"))
+    spans = [child for token in tokens for child in token.children or ()]
+    code = [span.content for span in spans if span.type == "code_inline"]
+    return [shlex.split(text) for text in code if text.startswith(PROGRAMS) and "…" not in text]
 
 
 ALL = [block for page in PAGES for block in blocks_of(page)]

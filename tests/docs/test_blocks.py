@@ -12,7 +12,7 @@ from dvc.utils.hydra import apply_overrides
 
 import world_models.tasks
 from tests.agents import write_agent
-from tests.docs.blocks import ALL, PAGES, RUN, SHOWN, blocks_of, commands
+from tests.docs.blocks import ALL, PAGES, RUN, SHOWN, blocks_of, commands, commands_in_sentences
 from tests.projects import ROOT
 from world_models.cli import _parser
 from world_models.params import PARAMS, SECTIONS, Params
@@ -40,9 +40,20 @@ def test_it_is_run_or_says_why_not(block):
 
 @pytest.mark.parametrize("block", SHELL, ids=named)
 def test_a_command_is_one_that_its_program_takes(block, tmp_path):
-    for program, *words in commands(block):
+    take(commands(block), tmp_path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_so_is_one_in_a_sentence(page, tmp_path):
+    if page.stem != "notebook":  # it tells of its day
+        take(commands_in_sentences(page), tmp_path)
+
+
+def take(lines, tmp_path):
+    """Has each program read its words."""
+    for program, *words in lines:
         if program == "world-models":
-            _parser().parse_args(words)
+            own(words)
         elif program == "make":
             assert {word for word in words if "=" not in word} <= TARGETS
         elif program == "dvc":
@@ -52,6 +63,16 @@ def test_a_command_is_one_that_its_program_takes(block, tmp_path):
             assert importlib.util.find_spec(words[1])
         else:
             assert program in IN_SHELL or (ROOT / program).exists(), program
+
+
+def own(words):
+    """One word alone is the name of a command."""
+    if len(words) > 1:
+        _parser().parse_args(words)
+    else:
+        with pytest.raises(SystemExit) as ended:
+            _parser().parse_args([*words, "--help"])
+        assert ended.value.code == 0
 
 
 def holds(asked, folder):
