@@ -74,8 +74,12 @@ def keep_sweeps(params: Params, folder: Path) -> None:
 
     Raises ConfigError where one of them is not up to date.
     """
-    for name, kind in zip(SWEEPS, (SweepTemperatureConfig, SweepInputsConfig), strict=True):
-        if params.task in params.general(kind).tasks:
+    tasks = {
+        "temperature": params.general(SweepTemperatureConfig).tasks,
+        "inputs": params.general(SweepInputsConfig).tasks,
+    }
+    for name in SWEEPS:
+        if params.task in tasks[name]:
             refuse_stale([f"compare_{name}@{params.task}"])
             with atomic_write(folder / f"{name}.md") as aside:
                 shutil.copy(RoundFiles(params.task).report(f"{name}.md"), aside)
