@@ -122,7 +122,7 @@ class Course:
 
         with closing(search.open_pool()) as pool:
             evaluators = search.evaluators(pool)
-            judges = ParallelEvaluator(search.open_real_world, len(JUDGED), pool)
+            judges = ParallelEvaluator(search.open_real_world, len(JUDGED), config.batches, pool)
             for generation in evolve(evaluators, judge, search.sizes, config, seed, search.centre):
                 frames += generation.steps * config.is_real(generation.number)
                 if generation.validation is not None:

@@ -30,8 +30,8 @@ from world_models.worlds.rollout import captured
 
 LANES = 64
 """Of CarRacing."""
-DOOM_LANES = GAMES
-"""As evolution has them at most."""
+DOOM_LANES = 2 * GAMES
+"""As two workers have them at most."""
 DREAMS = 1024
 SKIPPED = 60
 """Steps at an episode's start that are not measured: CarRacing zooms in, its dearest frames."""

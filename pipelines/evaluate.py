@@ -25,6 +25,10 @@ from world_models.runtime.journal import Journal
 from world_models.runtime.processes import WorkerPool
 from world_models.runtime.progress import Progress
 
+DREAM_BATCHES = 2
+"""Into how many batches the episodes in the dream are cut; not by the workers, since a network
+rounds by a batch's size."""
+
 
 def run(context: Context) -> None:
     """Scores the agent, and films it."""
@@ -42,9 +46,8 @@ def score(context: Context, agent: Agent, kinds: Sequence[str]) -> None:
     with Progress("evaluate", len(kinds) * len(seeds), "episodes") as progress:
         returns = play_real(context, seeds, [k for k in kinds if k != "dream"], progress)
         with closing(WorkerPool(cores(agent.vae.device))) as pool:
-            played = ParallelEvaluator(agent.dreams, len(seeds), pool).evaluate(
-                agent.controller, seeds
-            )
+            dreams = ParallelEvaluator(agent.dreams, len(seeds), DREAM_BATCHES, pool)
+            played = dreams.evaluate(agent.controller, seeds)
         returns["dream"] = played.returns[0]
         progress.advance(len(seeds))
     report(context, seeds, {kind: returns[kind] for kind in kinds})

@@ -32,10 +32,10 @@ from world_models.worlds.features import feature_size
 from world_models.worlds.games import open_lanes
 from world_models.worlds.real import RealWorld
 
-GAMES = 128
-"""Games that a search has open at a time: each has memory of its own, some a process."""
-VALIDATED = 64
-"""Real episodes played at a time for validation."""
+GAMES = 64
+"""Games that a worker has open at a time: each has memory of its own, some a process."""
+VALIDATED = 32
+"""Real episodes that a worker plays at a time for validation."""
 
 
 @dataclass(frozen=True)
@@ -55,20 +55,20 @@ class SearchContext:
     """One for each M in whose dreams C is evolved; they share a generation's episodes."""
 
     def open_pool(self) -> WorkerPool:
-        """Starts the processes that worlds are played in, one a core."""
-        return WorkerPool(cores(self.vae.device))
+        """Starts the processes that worlds are played in: one a core, as far as there is work."""
+        return WorkerPool(min(cores(self.vae.device), self.config.batches))
 
     def evaluators(self, pool: WorkerPool) -> Callable[[int], Evaluator]:
         """Opens the worlds that the generations play in, and returns which generation has which."""
         config = self.config
         generations = range(1, config.generations + 1)
         episodes = config.episodes_at(config.generations)
-        games = min(config.population * episodes, GAMES)
+        games = min(config.population * episodes, GAMES * config.batches)
         game = partial(self.open_real_world, patience=config.patience, curiosity=config.curiosity)
 
         def open_worlds(real: bool) -> Evaluator:
             if real:
-                return ParallelEvaluator(game, games, pool)
+                return ParallelEvaluator(game, games, config.batches, pool)
             return self.open_dreams(config.population, episodes, pool, config.weighed)
 
         opened = {
@@ -80,9 +80,9 @@ class SearchContext:
         self, candidates: int, episodes: int, pool: WorkerPool, weighed: bool = False
     ) -> Evaluator:
         """Opens the dreams, with a lane for each episode of each candidate."""
-        share = -(-episodes // len(self.dreams))
+        lanes, batches = candidates * -(-episodes // len(self.dreams)), self.config.batches
         parts = [
-            ParallelEvaluator(replace(dreams, weighed=weighed), candidates * share, pool)
+            ParallelEvaluator(replace(dreams, weighed=weighed), lanes, batches, pool)
             for dreams in self.dreams
         ]
         return DividedEvaluator(parts)
@@ -91,7 +91,9 @@ class SearchContext:
         self, pool: WorkerPool, seeds: Sequence[int]
     ) -> Callable[[Controllers], Validation]:
         """Returns what plays one controller on these seeds, in the game and in the dream."""
-        real = ParallelEvaluator(self.open_real_world, min(len(seeds), VALIDATED), pool)
+        batches = self.config.batches
+        games = min(len(seeds), VALIDATED * batches)
+        real = ParallelEvaluator(self.open_real_world, games, batches, pool)
         dreamed = self.open_dreams(1, len(seeds), pool)
 
         def validate(mean: Controllers) -> Validation:

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 
@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from tests.dreams import HIDDEN, LATENT, STEPS, dying_dream, rewarding_dream
+from tests.dreams import HIDDEN, LATENT, STEPS, TASK, dying_dream, rewarding_dream
 from tests.waiting import wait_for
 from world_models.controller.evaluator import DividedEvaluator, ParallelEvaluator, evaluate
 from world_models.controller.policy import Controllers, ControllerSizes
+from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.runtime.processes import WorkerPool
+from world_models.worlds.dream import DreamWorld
 
 SIZES = ControllerSizes(LATENT + HIDDEN, 1, bias=True, cell=False)
 
@@ -48,27 +50,52 @@ def test_controllers_share_their_seeds_and_do_not_feel_each_other():
 
 @pytest.fixture(scope="module")
 def pools():
-    """Of one and of two workers, for all tests."""
-    with closing(WorkerPool(1)) as one, closing(WorkerPool(2)) as two:
-        yield {1: one, 2: two}
+    """Of one, two and four workers, for all tests."""
+    with ExitStack() as stack:
+        yield {count: stack.enter_context(closing(WorkerPool(count))) for count in (1, 2, 4)}
 
 
-@pytest.mark.parametrize(("workers", "lanes"), [(1, 4), (2, 2), (2, 5), (2, 6), (2, 12)])
-def test_an_evaluator_plays_what_one_world_plays_however_few_its_lanes(workers, lanes, pools):
+@pytest.mark.parametrize(("batches", "lanes"), [(1, 4), (2, 2), (2, 5), (2, 6), (2, 12), (9, 9)])
+def test_an_evaluator_plays_what_one_world_plays_however_few_its_lanes(batches, lanes, pools):
     torch.manual_seed(0)
     candidates = Controllers(SIZES, torch.randn(3, SIZES.parameter_count))
     expected = evaluate(dying_dream(6), candidates, [4, 7])
-    evaluator = ParallelEvaluator(dying_dream, lanes, pools[workers])
+    evaluator = ParallelEvaluator(dying_dream, lanes, batches, pools[2])
     for _ in range(2):  # its worlds can be played in again
         played = evaluator.evaluate(candidates, [4, 7])
         np.testing.assert_array_equal(played.lengths, expected.lengths)
         np.testing.assert_allclose(played.returns, expected.returns, rtol=1e-4)
 
 
+def wide_dream(lanes):
+    """A dream whose M is as large as the paper's, so that its products round by their size."""
+    torch.manual_seed(0)
+    sizes = MDNRNNSizes(32, 1, 256, 5, False, reward_head=True, done_head=True)
+    rnn = MDNRNN(sizes).eval().requires_grad_(False)
+    return DreamWorld(TASK, rnn, rnn, torch.zeros(1, 2, 32), lanes, 1.0, cell=False)
+
+
+def test_returns_hang_on_the_batches_to_the_bit_and_not_on_the_workers(pools):
+    sizes = ControllerSizes(32 + 256, 1, bias=True, cell=False)
+    candidates = Controllers(sizes, torch.randn(7, sizes.parameter_count))
+
+    def returns(workers, batches):
+        evaluator = ParallelEvaluator(wide_dream, 21, batches, pools[workers])
+        return evaluator.evaluate(candidates, [4, 7, 9]).returns.tobytes()
+
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)  # of this process, which is the one worker
+        assert returns(1, 3) == returns(2, 3) == returns(4, 3)
+        assert returns(1, 3) != returns(1, 2)
+    finally:
+        torch.set_num_threads(threads)
+
+
 @pytest.mark.parametrize("count", [1, 3, 5])
 def test_divided_worlds_each_play_a_share_of_the_seeds(count, pools):
     slow, quick = (
-        ParallelEvaluator(world, 6, pools[2]) for world in (rewarding_dream, dying_dream)
+        ParallelEvaluator(world, 6, 2, pools[2]) for world in (rewarding_dream, dying_dream)
     )
     seeds, candidates = list(range(count)), constant(-0.5, 0.9)
     played = DividedEvaluator([slow, quick]).evaluate(candidates, seeds)
@@ -83,7 +110,7 @@ def test_divided_worlds_each_play_a_share_of_the_seeds(count, pools):
 
 def test_a_pool_plays_for_several_evaluators(pools):
     quick, slow = (
-        ParallelEvaluator(world, 4, pools[2]) for world in (dying_dream, rewarding_dream)
+        ParallelEvaluator(world, 4, 2, pools[2]) for world in (dying_dream, rewarding_dream)
     )
     assert (slow.evaluate(constant(0.5), [1, 2]).lengths == STEPS).all()
     assert (quick.evaluate(constant(0.5), range(20)).lengths < STEPS).any()
@@ -99,7 +126,7 @@ def endless(folder, lanes):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no process a Ctrl-C of its own")
 def test_an_evaluator_that_is_interrupted_ends_at_once_and_no_other(tmp_path, pools):
-    other = ParallelEvaluator(rewarding_dream, 4, pools[2])
+    other = ParallelEvaluator(rewarding_dream, 4, 2, pools[2])
     before = other.evaluate(constant(0.5), [1, 2]).returns
 
     def interrupt():
@@ -108,7 +135,7 @@ def test_an_evaluator_that_is_interrupted_ends_at_once_and_no_other(tmp_path, po
 
     threading.Thread(target=interrupt).start()
     with closing(WorkerPool(2)) as pool:
-        evaluator = ParallelEvaluator(partial(endless, tmp_path), 4, pool)
+        evaluator = ParallelEvaluator(partial(endless, tmp_path), 4, 2, pool)
         with pytest.raises(KeyboardInterrupt):
             evaluator.evaluate(constant(0.5), [1, 2, 3, 4])
     np.testing.assert_array_equal(other.evaluate(constant(0.5), [1, 2]).returns, before)
@@ -124,7 +151,7 @@ def one_endless(folder, lanes):
 
 def test_a_world_that_fails_ends_the_others_play(tmp_path):
     with closing(WorkerPool(2)) as pool:
-        evaluator = ParallelEvaluator(partial(one_endless, tmp_path), 4, pool)
+        evaluator = ParallelEvaluator(partial(one_endless, tmp_path), 4, 2, pool)
         with pytest.raises(OSError, match="the game is gone"):
             evaluator.evaluate(constant(0.5), [1, 2, 3, 4])
 
@@ -143,7 +170,7 @@ def leaving_a_trace(folder, lanes):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_worlds_are_closed_with_the_pool(workers, tmp_path):
     with closing(WorkerPool(workers)) as pool:
-        evaluator = ParallelEvaluator(partial(leaving_a_trace, tmp_path), 2, pool)
+        evaluator = ParallelEvaluator(partial(leaving_a_trace, tmp_path), 2, 2, pool)
         evaluator.evaluate(constant(0.5), [1, 2])
         assert not list(tmp_path.iterdir())
     assert len(list(tmp_path.iterdir())) == workers

@@ -45,7 +45,7 @@ def search(seed=1, centre=None, start=None, config=CONFIG, journal=None, killed_
 
     lanes = CONFIG.population * CONFIG.episodes
     with closing(WorkerPool(1)) as pool:
-        evaluator = ParallelEvaluator(rewarding_dream, lanes, pool)
+        evaluator = ParallelEvaluator(rewarding_dream, lanes, 1, pool)
         found = evolve(lambda _: evaluator, validate, SIZES, config, seed, centre, start, journal)
         return list(islice(found, killed_after))
 
@@ -172,7 +172,7 @@ def test_a_search_may_go_on_in_another_world():
     config = changed(CONFIG, train_in="dream-then-real", real_generations=3)
     asked = []
     evaluator = ParallelEvaluator(
-        rewarding_dream, CONFIG.population * CONFIG.episodes, WorkerPool(1)
+        rewarding_dream, CONFIG.population * CONFIG.episodes, 1, WorkerPool(1)
     )
 
     def evaluators(number):

@@ -1,7 +1,7 @@
 """The data set's episodes: played by random policies or an agent, and written in shards."""
 
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +16,15 @@ from world_models.collecting.policies import random_policy, side_by_side
 from world_models.collecting.recording import RecordedLanes
 from world_models.data.seeds import COLLECT
 from world_models.data.store import Episode, shard_path, write_shard
-from world_models.runtime.devices import cores
+from world_models.runtime.devices import one_thread
 from world_models.runtime.errors import ConfigError
 from world_models.runtime.processes import WorkerPool
 from world_models.tasks import get_task
 from world_models.tasks.base import Task
 from world_models.worlds.games import open_lanes
 from world_models.worlds.rollout import play, play_games
+
+CPU = torch.device("cpu")
 
 
 class Origin(NamedTuple):
@@ -97,16 +99,16 @@ class ShardMaker:
     def __init__(self, one: ShardJob) -> None:
         """Opens the games for shards like this one, however many episodes the last of them has."""
         self.task, config = get_task(one.task), one.config
-        self.agent, cpu = None, torch.device("cpu")
+        self.agent = None
         if one.origin.agent is not None:
-            self.agent = load_agent(one.origin.agent, self.task, cpu)
+            self.agent = load_agent(one.origin.agent, self.task, CPU)
         count = min(config.shard_episodes, config.episodes)
-        games = open_lanes(self.task, count, config.simulator, cores(cpu))
+        games = open_lanes(self.task, count, config.simulator, threads=1)
         self.lanes = RecordedLanes(games)
 
     def __call__(self, job: ShardJob) -> list[int]:
         """Makes a shard, which depends on its job alone, and returns its episodes' lengths."""
-        with _one_thread():
+        with one_thread(CPU):
             episodes = _play(self.task, self.lanes, job, self.agent)
         write_shard(job.path, episodes, job.total)
         return [len(episode) for episode in episodes]
@@ -114,17 +116,6 @@ class ShardMaker:
     def close(self) -> None:
         """Stops the games."""
         self.lanes.close()
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """A network's last bits hang on the number of threads, which a shard must not."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _play(task: Task, lanes: RecordedLanes, job: ShardJob, agent: Agent | None) -> list[Episode]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from world_models.controller.policy import Controllers, ControllerSizes
+from world_models.runtime.devices import one_thread
 from world_models.runtime.processes import WorkerPool
 from world_models.worlds.base import World
 from world_models.worlds.rollout import Played, joined, play
@@ -32,32 +33,35 @@ class Evaluator(Protocol):
 
 
 class ParallelEvaluator:
-    """Worlds side by side, one a process, in which controllers are scored.
+    """Worlds side by side, one a worker, in which controllers are scored.
 
-    In one world the lanes wait for each other at every step, and a network's threads at every
+    What is played together, and so what a network rounds, hangs on the number of batches, never on
+    that of workers. In one world the lanes wait for each other at every step, and a network's threads at every
     layer; worlds in threads of one process wait for Python's lock, some hundred times a step.
     """
 
-    def __init__(self, open_world: Callable[[int], World], lanes: int, pool: WorkerPool) -> None:
-        """Has each worker open a world when it first plays; they have so many lanes together.
+    def __init__(
+        self, open_world: Callable[[int], World], lanes: int, batches: int, pool: WorkerPool
+    ) -> None:
+        """Has each worker open a world when it first plays; so many batches have these lanes.
 
-        They are closed with the pool.
+        The worlds are closed with the pool.
         """
-        self.lanes = -(-lanes // pool.workers)
-        self._pool = pool
+        self.lanes = -(-lanes // batches)
+        self._batches, self._pool = batches, pool
         self._play = pool.open(partial(EvaluationWorker, open_world, self.lanes))
 
     def evaluate(self, controllers: Controllers, seeds: Sequence[int]) -> Played:
         """Does what the function `evaluate` does; episodes that have no lane wait for one."""
-        total, workers = len(controllers) * len(seeds), self._pool.workers
-        rounds = -(-total // (self.lanes * workers))
+        total = len(controllers) * len(seeds)
+        batches = self._batches * -(-total // (self.lanes * self._batches))
         parameters = controllers.parameters.numpy(force=True)
-        batches = [
+        jobs = [
             Batch(controllers.sizes, parameters, seeds, pairs)
-            for pairs in np.array_split(np.arange(total), min(rounds * workers, total))
+            for pairs in np.array_split(np.arange(total), min(batches, total))
         ]
-        played = dict(self._pool.run(self._play, batches))
-        return _in_rows(joined([played[i] for i in range(len(batches))]), len(controllers))
+        played = dict(self._pool.run(self._play, jobs))
+        return _in_rows(joined([played[i] for i in range(len(jobs))]), len(controllers))
 
 
 class DividedEvaluator:
@@ -102,7 +106,8 @@ class EvaluationWorker:
     def __call__(self, batch: Batch) -> Played:
         """Plays the pairs, one a lane: an episode of each."""
         controllers = Controllers(batch.sizes, torch.from_numpy(batch.parameters))
-        return _play_pairs(self._world, controllers, batch.seeds, batch.pairs)
+        with one_thread(self._world.device):
+            return _play_pairs(self._world, controllers, batch.seeds, batch.pairs)
 
     def close(self) -> None:
         """Closes the world."""

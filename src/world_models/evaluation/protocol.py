@@ -9,7 +9,7 @@ import torch
 
 from world_models.agent import Agent, AgentFiles, load_agent
 from world_models.controller.evaluator import evaluate
-from world_models.runtime.devices import best_device
+from world_models.runtime.devices import best_device, one_thread
 from world_models.runtime.processes import run_jobs
 from world_models.tasks import get_task
 from world_models.tasks.base import Task
@@ -54,7 +54,8 @@ def _play(job: RealJob) -> np.ndarray:
         uniform = _uniform(task.action_size, job.seeds)
         return play_blind(task, "gymnasium", uniform, job.seeds).returns
     agent = agent_to_score(task, job.agent)
-    with closing(open_lanes(task, len(job.seeds), "gymnasium")) as lanes:
+    lanes = open_lanes(task, len(job.seeds), "gymnasium")
+    with closing(lanes), one_thread(agent.vae.device):
         return evaluate(agent.real_world(lanes), agent.controller, job.seeds).returns[0]
 
 

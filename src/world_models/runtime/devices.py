@@ -46,6 +46,22 @@ def machine() -> str:
 
 
 @contextmanager
+def one_thread(device: torch.device) -> Iterator[None]:
+    """In the block torch has one thread, where networks compute on the CPU.
+
+    Their last bits hang on the number of threads, which differs from worker to worker.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if device.type == "cpu" else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
 def sharing_cores(workers: int) -> Iterator[ThreadPoolExecutor]:
     """Threads in which torch has a share of the cores each: they need not wait for each other.
 

@@ -28,7 +28,7 @@ PATIENCE = 120.0
 
 
 class WorkerPool:
-    """Processes that share the cores and do one job each at a time; one alone is this process.
+    """Processes of one thread that do one job each at a time; one alone is this process.
 
     What comes of a job must not depend on who does it. A worker that dies is an error, never a
     hang; errors and Ctrl-C end the others' jobs by a KeyboardInterrupt there, and with them the
@@ -48,7 +48,7 @@ class WorkerPool:
         # One pool a process: a pool of several can't be told to have each do something.
         with _shortage_named():
             self._processes = [
-                ProcessPoolExecutor(1, context, worker.start, (workers,))
+                ProcessPoolExecutor(1, context, worker.start)
                 for _ in range(workers if workers > 1 else 0)
             ]
 

@@ -94,8 +94,8 @@ def _keep_to_oneself() -> None:
             os.set_inheritable(descriptor, descriptor <= STANDARD_ERROR)
 
 
-def start(workers: int) -> None:
-    """Readies a process that is one of so many."""
+def start() -> None:
+    """Readies a process, which has one thread: what it computes is the same beside any others."""
     if sys.platform == "linux":
         _keep_to_oneself()
     signal.signal(signal.SIGINT, _worker.stop)
@@ -105,7 +105,7 @@ def start(workers: int) -> None:
     _end_with_parent()
     import torch
 
-    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+    torch.set_num_threads(1)
 
 
 def _end_with_parent() -> None:
