@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import learning, worlds
+from benchmarks import learning, spread, worlds
 from benchmarks.measure import Effort, Measured, Row, Work, compare
 from world_models.runtime.files import atomic_write
 from world_models.runtime.memory import keep_freed_memory
@@ -45,6 +45,7 @@ def _allowed() -> int:
 ROWS = [
     *worlds.ROWS,
     *learning.ROWS,
+    *spread.ROWS,
     Row("world-models --help", f"python -c pass, and {ALLOWED_S} s", "starts", 1, start),
 ]
 

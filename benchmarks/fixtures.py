@@ -2,6 +2,7 @@
 
 import atexit
 import tempfile
+from contextlib import closing
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from world_models.runtime.config import WeightsPrecision
 from world_models.runtime.devices import best_device, cores
 from world_models.runtime.files import link_or_copy
 from world_models.runtime.precision import weights_dtype
+from world_models.runtime.processes import WorkerPool
 from world_models.tasks import get_task
 from world_models.vae.config import EncodeConfig, VAEConfig
 from world_models.vae.encoding import encode
@@ -105,8 +107,8 @@ def latents(task: str) -> EpisodeStore:
     """The same through a fresh V."""
     folder = _folder() / task / "latents"
     config = params(task).section(EncodeConfig)
-    for _ in encode(episodes(task), vae(task, "32-true"), folder, config.batch_size):
-        pass
+    with closing(WorkerPool(cores(CPU))) as pool:
+        sum(encode(episodes(task), vae(task, "32-true"), folder, config.batch_size, pool))
     return EpisodeStore(folder)
 
 

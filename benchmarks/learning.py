@@ -27,6 +27,7 @@ from world_models.rnn.training import RNNTraining, SequenceData
 from world_models.runtime.config import Precision
 from world_models.runtime.devices import best_device, cores
 from world_models.runtime.precision import has_bfloat16
+from world_models.runtime.processes import WorkerPool
 from world_models.tasks import get_task
 from world_models.training.trainer import fit
 from world_models.vae.config import EncodeConfig, VAEConfig
@@ -198,14 +199,15 @@ def encoding(effort: Effort) -> Measured:
 
     def from_store() -> int:
         with TemporaryDirectory(prefix="world-models-bench-") as folder:
-            return sum(encode(store, vae, Path(folder), batch_size))
+            return sum(encode(store, vae, Path(folder), batch_size, pool))
 
     @torch.inference_mode()
     def in_memory() -> None:
         vae.encode(to_images(in_place))
 
     alone = side_by_side([repeated(in_memory, len(in_place))] * cores(vae.device))
-    return compare(Work(from_store), [alone], effort, precision)
+    with closing(WorkerPool(cores(vae.device))) as pool:
+        return compare(Work(from_store), [alone], effort, precision)
 
 
 BARE = "forward, backward, step alone"

@@ -54,7 +54,7 @@ def side_by_side(works: Sequence[Work]) -> Work:
     """A piece of each at once, a core each: they need not wait for each other at every layer."""
     if len(works) == 1:
         return works[0]
-    # Kept for all pieces: new threads for each, as `sharing_cores` makes them, cost 2% of its time.
+    # Kept for all pieces: new threads for each cost 2% of its time.
     share = partial(torch.set_num_threads, max(1, torch.get_num_threads() // len(works)))
     pool = ThreadPoolExecutor(len(works), initializer=share)
     return Work(lambda: sum(pool.map(lambda work: work.run(), works)))

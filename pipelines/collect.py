@@ -36,7 +36,7 @@ def play_shards(context: Context, folder: Path) -> None:
     before = total - sum(len(job.seeds) for job in left)
     workers = context.params.general(MachineConfig).workers
     with (
-        closing(collect(left, workers)) as shards,
+        closing(collect(left, workers, context.open_pool)) as shards,
         Progress("collect", total, "episodes", before) as progress,
     ):
         for lengths in shards:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pipelines.dvc.lineage import Lineage, lineage, outputs, repository, run_cache, runner
 from pipelines.dvc.resume import BY_HAND, held_state, note_inputs, run_name
@@ -25,15 +25,25 @@ from world_models.controller.config import ControllerConfig
 from world_models.data.store import EpisodeStore
 from world_models.evaluation.config import EvaluateConfig, FidelityConfig
 from world_models.layout import ExportFiles, RoundFiles, SweepFiles, explain
-from world_models.params import ORIGINS, PARAMS, PRETRAINED, SECTIONS, Params, round_names
+from world_models.params import (
+    ORIGINS,
+    PARAMS,
+    PRETRAINED,
+    SECTIONS,
+    MachineConfig,
+    Params,
+    round_names,
+)
 from world_models.pretrained import packaged
 from world_models.rnn.config import RNNConfig
-from world_models.runtime.devices import machine
+from world_models.runtime.config import Executor
+from world_models.runtime.devices import best_device, machine
 from world_models.runtime.errors import ConfigError, StoreError, WorldModelsError
 from world_models.runtime.files import atomic_write
 from world_models.runtime.lifetime import die_with, leave_nothing_behind
 from world_models.runtime.memory import keep_freed_memory
 from world_models.runtime.precision import prefers_bfloat16
+from world_models.runtime.processes import OnRay, OpenPool, WorkerPool
 from world_models.tasks import get_task
 from world_models.tasks.base import Task
 from world_models.tracking.client import present_uri
@@ -41,6 +51,9 @@ from world_models.tracking.history import OUTPUTS, digest
 from world_models.tracking.run import StageRun, stage_run
 from world_models.vae.config import EncodeConfig, VAEConfig
 from world_models.worlds.config import DreamConfig
+
+if TYPE_CHECKING:
+    import torch
 
 EXPERIMENT = "world-models"
 UNKNOWN = Lineage("", {}, {})
@@ -129,6 +142,26 @@ class Context:
             )
         return store
 
+    @property
+    def open_pool(self) -> OpenPool:
+        """What opens workers, as `machine` in params.yaml and the environment say.
+
+        Raises ConfigError for a WORLD_MODELS_EXECUTOR that there isn't.
+        """
+        machine = self.params.general(MachineConfig)
+        if executor(machine) == "local":
+            return WorkerPool
+        address = os.environ.get("RAY_ADDRESS") or None
+        return OnRay(address, machine.workers, machine.shared_files)
+
+    @property
+    def playing_device(self) -> "torch.device":
+        """Where the networks of those workers compute: Ray's have a core each."""
+        import torch
+
+        on_ray = executor(self.params.general(MachineConfig)) == "ray"
+        return torch.device("cpu") if on_ray else best_device()
+
     def log_sections(self, *names: str) -> None:
         """Logs the parameters of these sections to the run, under the sections' names."""
         for name in names:
@@ -157,6 +190,15 @@ class Context:
         with atomic_write(self.files.report(name)) as aside:
             aside.write_text(text, encoding="utf-8")
         self.tracking.log_artifact(self.files.report(name))
+
+
+def executor(machine: MachineConfig) -> str:
+    """Returns who works; raises ConfigError for a WORLD_MODELS_EXECUTOR that there isn't."""
+    chosen = os.environ.get("WORLD_MODELS_EXECUTOR") or machine.executor
+    if chosen not in get_args(Executor):
+        known = ", ".join(get_args(Executor))
+        raise ConfigError(f"WORLD_MODELS_EXECUTOR: no executor {chosen!r}; there are: {known}")
+    return chosen
 
 
 def main(

@@ -27,7 +27,7 @@ def run(context: Context) -> None:
     before = len(journal.records)
     context.report_progress(before, config.generations, "generations")
     with (
-        closing(search.open_pool()) as pool,
+        closing(search.open_pool(context.open_pool)) as pool,
         Progress("controller", config.generations, "generations", before) as progress,
     ):
         evaluators = search.evaluators(pool)

@@ -1,10 +1,11 @@
 """Stage encode: mu and log sigma^2 of every frame of the data set, and of the first ones beside."""
 
 import filecmp
+from contextlib import closing
 
 from pipelines.context import Context, main
 from world_models.data.store import EpisodeStore, add_shards, link_shards, whole_shards
-from world_models.runtime.devices import best_device
+from world_models.runtime.devices import cores
 from world_models.runtime.precision import weights_dtype
 from world_models.runtime.progress import Progress
 from world_models.vae.checkpoint import load_vae
@@ -18,15 +19,19 @@ def run(context: Context) -> None:
     config, files = context.config.encode, context.files
     store = EpisodeStore(files.episodes)
     dtype = weights_dtype(config.precision)
-    vae = vae_for_inference(load_vae(files.model("vae")), best_device(), dtype)
+    vae = vae_for_inference(load_vae(files.model("vae")), context.playing_device, dtype)
     frames = sum(at.length + 1 for at in store.episodes())
     made = context.state / "latents"
     context.report_progress(len(whole_shards(made)), len(store.shards), "shards")
     if context.adds_to_data and same_vae(context, context.before):
         made.mkdir(exist_ok=True)
         add_shards(EpisodeStore(context.before.files.latents), made)
-    with Progress("encode", frames, "frames") as progress:
-        for count in encode(store, vae, made, config.batch_size):
+    workers = min(cores(vae.device), len(store.shards))
+    with (
+        closing(context.open_pool(workers)) as pool,
+        Progress("encode", frames, "frames") as progress,
+    ):
+        for count in encode(store, vae, made, config.batch_size, pool):
             progress.advance(count)
     link_shards(made, files.latents)
     save_starts(files.model("starts"), first_latents(EpisodeStore(files.latents), config.starts))

@@ -22,7 +22,6 @@ from world_models.reporting.pictures import save_video
 from world_models.reporting.videos import film
 from world_models.runtime.devices import cores
 from world_models.runtime.journal import Journal
-from world_models.runtime.processes import WorkerPool
 from world_models.runtime.progress import Progress
 
 DREAM_BATCHES = 2
@@ -32,7 +31,7 @@ rounds by a batch's size."""
 
 def run(context: Context) -> None:
     """Scores the agent, and films it."""
-    agent = agent_to_score(context.task, context.files.agent)
+    agent = agent_to_score(context.task, context.files.agent, context.playing_device)
     score(context, agent, ("real", "dream", "random"))
     picture(context, agent)
 
@@ -45,7 +44,8 @@ def score(context: Context, agent: Agent, kinds: Sequence[str]) -> None:
     seeds = TEST[: context.config.evaluate.episodes]
     with Progress("evaluate", len(kinds) * len(seeds), "episodes") as progress:
         returns = play_real(context, seeds, [k for k in kinds if k != "dream"], progress)
-        with closing(WorkerPool(cores(agent.vae.device))) as pool:
+        workers = min(cores(agent.vae.device), DREAM_BATCHES)
+        with closing(context.open_pool(workers)) as pool:
             dreams = ParallelEvaluator(agent.dreams, len(seeds), DREAM_BATCHES, pool)
             played = dreams.evaluate(agent.controller, seeds)
         returns["dream"] = played.returns[0]
@@ -67,7 +67,8 @@ def play_real(
     progress.advance(sum(len(played) for *_, played in journal.records))
     done = [place for *place, _ in journal.records]
     left = [job for job in jobs if place_of(job) not in done]
-    for job, played in play_jobs(left, context.params.general(MachineConfig).workers):
+    workers = context.params.general(MachineConfig).workers
+    for job, played in play_jobs(left, workers, context.open_pool, context.playing_device):
         journal.append([*place_of(job), played.tolist()])
         progress.advance(len(played))
     for kind, first, played in journal.records:

@@ -29,7 +29,7 @@ def run(context: Context) -> None:
     exported = context.for_export()
     for whole, half in zip(context.files.agent, exported.files.agent, strict=True):
         halve(whole, half)
-    agent = agent_to_score(context.task, exported.files.agent)
+    agent = agent_to_score(context.task, exported.files.agent, context.playing_device)
     evaluate.score(exported, agent, ("real", "dream"))
     exported.write_text(CARD, markdown_card(card(context, exported)))
 

@@ -17,10 +17,10 @@ from world_models.controller.search import Validation
 from world_models.rnn.checkpoint import load_rnn, load_rnns
 from world_models.rnn.inference import rnn_for_inference
 from world_models.rnn.model import MDNRNN
-from world_models.runtime.devices import best_device, cores
+from world_models.runtime.devices import cores
 from world_models.runtime.errors import CheckpointError
 from world_models.runtime.precision import weights_dtype
-from world_models.runtime.processes import WorkerPool
+from world_models.runtime.processes import OpenPool, Pool, WorkerPool
 from world_models.tasks.base import Task
 from world_models.vae.checkpoint import load_vae
 from world_models.vae.inference import vae_for_inference
@@ -54,11 +54,11 @@ class SearchContext:
     dreams: list[DreamFactory]
     """One for each M in whose dreams C is evolved; they share a generation's episodes."""
 
-    def open_pool(self) -> WorkerPool:
-        """Starts the processes that worlds are played in: one a core, as far as there is work."""
-        return WorkerPool(min(cores(self.vae.device), self.config.batches))
+    def open_pool(self, open_pool: OpenPool = WorkerPool) -> Pool:
+        """Opens the workers that worlds are played in: one a core, as far as there is work."""
+        return open_pool(min(cores(self.vae.device), self.config.batches))
 
-    def evaluators(self, pool: WorkerPool) -> Callable[[int], Evaluator]:
+    def evaluators(self, pool: Pool) -> Callable[[int], Evaluator]:
         """Opens the worlds that the generations play in, and returns which generation has which."""
         config = self.config
         generations = range(1, config.generations + 1)
@@ -77,7 +77,7 @@ class SearchContext:
         return lambda number: opened[config.is_real(number)]
 
     def open_dreams(
-        self, candidates: int, episodes: int, pool: WorkerPool, weighed: bool = False
+        self, candidates: int, episodes: int, pool: Pool, weighed: bool = False
     ) -> Evaluator:
         """Opens the dreams, with a lane for each episode of each candidate."""
         lanes, batches = candidates * -(-episodes // len(self.dreams)), self.config.batches
@@ -87,9 +87,7 @@ class SearchContext:
         ]
         return DividedEvaluator(parts)
 
-    def validator(
-        self, pool: WorkerPool, seeds: Sequence[int]
-    ) -> Callable[[Controllers], Validation]:
+    def validator(self, pool: Pool, seeds: Sequence[int]) -> Callable[[Controllers], Validation]:
         """Returns what plays one controller on these seeds, in the game and in the dream."""
         batches = self.config.batches
         games = min(len(seeds), VALIDATED * batches)
@@ -129,7 +127,7 @@ def open_real_world(
 def open_search(context: Context) -> SearchContext:
     """Reads V, M, the data set and the start of the search from a stage's files."""
     config, files, task = context.config.controller, context.files, context.task
-    place = best_device(), weights_dtype(config.precision)
+    place = context.playing_device, weights_dtype(config.precision)
     vae = vae_for_inference(load_vae(files.model("vae")), *place)
     size = vae.sizes.latent_size
     rnn = rnn_for_inference(load_rnn(files.model("rnn"), size, task.action_size), *place)

@@ -11,7 +11,7 @@ def run(context: Context) -> None:
     variant = for_inputs(context, context.variant)
     variant.log_sections("controller", "dream", "evaluate")
     controller.run(variant)
-    agent = agent_to_score(variant.task, variant.files.agent)
+    agent = agent_to_score(variant.task, variant.files.agent, context.playing_device)
     evaluate.score(variant, agent, ("real", "dream"))
 
 

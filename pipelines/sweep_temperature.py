@@ -17,7 +17,7 @@ def run(context: Context) -> None:
     variant = context.for_sweep(f"temperature/{context.variant}", changes)
     variant.log_sections("controller", "dream", "evaluate")
     controller.run(variant)
-    agent = agent_to_score(variant.task, variant.files.agent)
+    agent = agent_to_score(variant.task, variant.files.agent, context.playing_device)
     evaluate.score(variant, agent, ("real", "dream"))
 
 

@@ -5,10 +5,13 @@ from dataclasses import replace
 import torch
 
 from tests.counting import COUNTING
+from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.worlds.dream import DreamWorld
 
 LATENT, HIDDEN, STEPS = 2, 4, 20
+WIDE = 32 + 256
+"""Features of the paper's size."""
 TASK = replace(COUNTING, time_limit=STEPS)
 
 
@@ -56,6 +59,22 @@ def dying_dream(lanes: int, **more: object) -> DreamWorld:
     world.rnn.lstm.weight_ih_l0[1 : HIDDEN * 4 : HIDDEN] = 3  # its second unit feels z
     world.rnn.heads.weight[-1, 1] = 8
     return world
+
+
+def wide_dream(lanes: int) -> DreamWorld:
+    """A dream whose M is as large as the paper's, so that its products round by their size."""
+    torch.manual_seed(0)
+    sizes = MDNRNNSizes(WIDE - 256, 1, 256, 5, False, reward_head=True, done_head=True)
+    rnn = MDNRNN(sizes).eval().requires_grad_(False)
+    starts = torch.zeros(1, 2, sizes.latent_size)
+    return DreamWorld(TASK, rnn, rnn, starts, lanes, 1.0, cell=False)
+
+
+def wide_candidates(count: int) -> Controllers:
+    """Random controllers for that dream."""
+    torch.manual_seed(1)
+    sizes = ControllerSizes(WIDE, 1, bias=True, cell=False)
+    return Controllers(sizes, torch.randn(count, sizes.parameter_count))
 
 
 def pushed(features: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from world_models.collecting.config import CollectConfig
 from world_models.controller.config import ControllerConfig, DreamedBy
 from world_models.evaluation.config import EvaluateConfig, FidelityConfig
 from world_models.rnn.config import RNNConfig
-from world_models.runtime.config import Config, Count, Positive
+from world_models.runtime.config import Config, Count, Executor, Positive
 from world_models.runtime.errors import ConfigError
 from world_models.tasks import get_task, task_names
 from world_models.vae.config import EncodeConfig, VAEConfig
@@ -63,8 +63,16 @@ class RoundConfig(Config):
 class MachineConfig(Config):
     """What the machine can bear; it changes no result, so no stage tracks it."""
 
+    executor: Executor = "local"
+    """Who collects, encodes, evolves and scores. local: processes of this machine; ray: the workers
+    of the Ray cluster that RAY_ADDRESS names, or else of a Ray of its own on this machine. The
+    variable WORLD_MODELS_EXECUTOR takes its place."""
     workers: Count = 2
-    """Processes that play games side by side while data is collected and agents are scored."""
+    """Processes that play games side by side while data is collected and agents are scored; also
+    how many a Ray of its own has. A cluster's number is its own."""
+    shared_files: bool = False
+    """A Ray cluster's workers read and write the project's files themselves, which lie under the
+    same path on each of its machines; false: files are sent to them and back."""
 
 
 class SweepTemperatureConfig(Config):

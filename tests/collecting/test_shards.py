@@ -33,6 +33,7 @@ from world_models.data.store import EpisodeStore
 from world_models.rnn.checkpoint import save_rnn
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.runtime.errors import ConfigError, StoreError
+from world_models.runtime.processes import WorkerPool
 from world_models.tasks import TASKS, get_task
 from world_models.vae.checkpoint import save_vae
 from world_models.vae.encoding import encode
@@ -113,7 +114,7 @@ def test_what_no_game_should_show_or_pay_is_not_stored(monkeypatch, tmp_path, of
 def latents(collected, tmp_path):
     """The same episodes through V."""
     folder = tmp_path / "data" / "counting" / "latents"
-    counts = list(encode(collected, CountingVAE(), folder, batch_size=4))
+    counts = list(encode(collected, CountingVAE(), folder, 4, WorkerPool(1)))
     assert sum(counts) == sum(at.length + 1 for at in collected.episodes())
     return EpisodeStore(folder)
 

@@ -11,13 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from tests.dreams import HIDDEN, LATENT, STEPS, TASK, dying_dream, rewarding_dream
+from tests.dreams import (
+    HIDDEN,
+    LATENT,
+    STEPS,
+    dying_dream,
+    rewarding_dream,
+    wide_candidates,
+    wide_dream,
+)
 from tests.waiting import wait_for
 from world_models.controller.evaluator import DividedEvaluator, ParallelEvaluator, evaluate
 from world_models.controller.policy import Controllers, ControllerSizes
-from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.runtime.processes import WorkerPool
-from world_models.worlds.dream import DreamWorld
 
 SIZES = ControllerSizes(LATENT + HIDDEN, 1, bias=True, cell=False)
 
@@ -67,21 +73,10 @@ def test_an_evaluator_plays_what_one_world_plays_however_few_its_lanes(batches, 
         np.testing.assert_allclose(played.returns, expected.returns, rtol=1e-4)
 
 
-def wide_dream(lanes):
-    """A dream whose M is as large as the paper's, so that its products round by their size."""
-    torch.manual_seed(0)
-    sizes = MDNRNNSizes(32, 1, 256, 5, False, reward_head=True, done_head=True)
-    rnn = MDNRNN(sizes).eval().requires_grad_(False)
-    return DreamWorld(TASK, rnn, rnn, torch.zeros(1, 2, 32), lanes, 1.0, cell=False)
-
-
 def test_returns_hang_on_the_batches_to_the_bit_and_not_on_the_workers(pools):
-    sizes = ControllerSizes(32 + 256, 1, bias=True, cell=False)
-    candidates = Controllers(sizes, torch.randn(7, sizes.parameter_count))
-
     def returns(workers, batches):
         evaluator = ParallelEvaluator(wide_dream, 21, batches, pools[workers])
-        return evaluator.evaluate(candidates, [4, 7, 9]).returns.tobytes()
+        return evaluator.evaluate(wide_candidates(7), [4, 7, 9]).returns.tobytes()
 
     threads = torch.get_num_threads()
     try:

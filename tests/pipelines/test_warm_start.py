@@ -20,6 +20,7 @@ from world_models.params import Params
 from world_models.rnn.checkpoint import save_rnn, save_rnns
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.runtime.errors import ConfigError
+from world_models.runtime.processes import WorkerPool
 from world_models.tasks import get_task
 from world_models.tracking.run import StageRun
 from world_models.vae.checkpoint import save_vae
@@ -90,7 +91,7 @@ def episodes(context):
 
 
 def through(vae, episodes, folder):
-    list(encode(episodes, vae, folder, 100))
+    list(encode(episodes, vae, folder, 100, WorkerPool(1)))
     return EpisodeStore(folder)
 
 

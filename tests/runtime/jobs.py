@@ -5,9 +5,19 @@ import os
 import signal
 import subprocess
 import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
+
+from world_models.runtime.processes import WorkerPool
 from world_models.runtime.worker import exit_after
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,6 +25,14 @@ ROOT = Path(__file__).parents[2]
 def environment() -> dict[str, str]:
     """What such a process runs in: these jobs can be imported, and the package beside them."""
     return os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"}
+
+
+def run_jobs(
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int
+) -> Iterator[tuple[int, Result]]:
+    """Runs jobs in processes of their own, no more of them than there are jobs."""
+    with closing(WorkerPool(max(1, min(workers, len(jobs))))) as pool:
+        yield from pool.run(work, jobs)
 
 
 def square(number: int) -> int:
@@ -74,6 +92,45 @@ def wait_and_tidy(folder: Path) -> None:
         threading.Event().wait()
     finally:
         begun.rename(folder / f"tidied-{os.getpid()}")
+
+
+def node(seconds: float) -> str:
+    """Takes so long, and returns which node of Ray's it is done on."""
+    import ray
+
+    time.sleep(seconds)
+    return ray.get_runtime_context().get_node_id()
+
+
+def die_the_first_time(job: tuple[int, Path]) -> int:
+    """Squares a number; the first worker that does it is killed."""
+    number, folder = job
+    try:
+        (folder / str(number)).mkdir()
+    except FileExistsError:
+        return number * number
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def die_always(_job: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_the_first_time(job: tuple[int, Path]) -> int:
+    """Squares a number; whoever is first at a negative one never ends."""
+    number, folder = job
+    if number < 0:
+        try:
+            (folder / "first").mkdir()
+        except FileExistsError:
+            return number * number
+        threading.Event().wait()
+    return number * number
+
+
+def mean(parameters: np.ndarray) -> float:
+    return float(parameters.mean())
 
 
 def exit_with_parent() -> None:

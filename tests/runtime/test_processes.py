@@ -19,19 +19,20 @@ from tests.runtime.jobs import (
     environment,
     refuse,
     refuse_beside_a_deaf_one,
+    run_jobs,
     square,
     square_process_and_threads,
 )
 from tests.waiting import wait_for
 from world_models.runtime import processes
 from world_models.runtime.errors import WorldModelsError
-from world_models.runtime.processes import WorkerPool, run_jobs
+from world_models.runtime.processes import WorkerPool
 
 WAIT = """
 import sys
 from pathlib import Path
 from tests.runtime.jobs import wait_and_tidy
-from world_models.runtime.processes import run_jobs
+from tests.runtime.jobs import run_jobs
 
 if __name__ == "__main__":
     try:
@@ -54,7 +55,7 @@ import os, signal, sys
 from multiprocessing import util
 from pathlib import Path
 from tests.runtime.jobs import wait_and_tidy
-from world_models.runtime.processes import run_jobs
+from tests.runtime.jobs import run_jobs
 
 begin, spawned = util.spawnv_passfds, []
 def interrupted(path, arguments, descriptors):
@@ -79,7 +80,7 @@ BESIDE_A_DEAF_ONE = """
 import sys
 from pathlib import Path
 from tests.runtime.jobs import die_beside_a_deaf_one
-from world_models.runtime.processes import run_jobs
+from tests.runtime.jobs import run_jobs
 
 if __name__ == "__main__":
     list(run_jobs(die_beside_a_deaf_one, [Path(sys.argv[1])] * 3, workers=2))
@@ -170,7 +171,7 @@ mount("4k")
 open("/dev/shm/full", "wb").write(bytes(4096))
 from tests.runtime.jobs import square
 from world_models.runtime.errors import WorldModelsError
-from world_models.runtime.processes import run_jobs
+from tests.runtime.jobs import run_jobs
 try:
     list(run_jobs(square, [1, 2], 2))
 except WorldModelsError as error:
@@ -187,7 +188,7 @@ STILLBORN = """
 import os
 from multiprocessing import util
 from tests.runtime.jobs import square
-from world_models.runtime.processes import run_jobs
+from tests.runtime.jobs import run_jobs
 begin = util.spawnv_passfds
 def stillborn(path, arguments, descriptors):
     util.spawnv_passfds = begin

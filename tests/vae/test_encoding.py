@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from world_models.data.store import Episode, EpisodeStore, shard_path, write_shard
+from world_models.runtime.processes import WorkerPool
 from world_models.vae.encoding import encode
 from world_models.vae.model import VAE, VAESizes, to_images
 
@@ -18,7 +19,9 @@ def test_every_frame_gets_vs_own_mean_and_variance_whatever_the_batch(tmp_path):
     write_shard(shard_path(tmp_path / "in", 0), [episode], 1)
     for batch_size in (1, 3, 100):
         folder = tmp_path / str(batch_size)
-        assert list(encode(EpisodeStore(tmp_path / "in"), vae, folder, batch_size)) == [8]
+        assert list(
+            encode(EpisodeStore(tmp_path / "in"), vae, folder, batch_size, WorkerPool(1))
+        ) == [8]
         (at,) = EpisodeStore(folder).episodes()
         found = EpisodeStore(folder).read(at).frames
         mu, logvar = vae.encode(to_images(torch.from_numpy(frames)))

@@ -18,7 +18,8 @@ from world_models.data.seeds import COLLECT
 from world_models.data.store import Episode, shard_path, write_shard
 from world_models.runtime.devices import one_thread
 from world_models.runtime.errors import ConfigError
-from world_models.runtime.processes import WorkerPool
+from world_models.runtime.parcels import FileJob
+from world_models.runtime.processes import OpenPool, WorkerPool
 from world_models.tasks import get_task
 from world_models.tasks.base import Task
 from world_models.worlds.games import open_lanes
@@ -41,10 +42,9 @@ class Origin(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ShardJob:
+class ShardJob(FileJob):
     """One shard of the data set: a task's episodes with these seeds."""
 
-    path: Path
     task: str
     config: CollectConfig
     seed: int
@@ -83,25 +83,28 @@ def shard_jobs(
     ]
 
 
-def collect(jobs: Sequence[ShardJob], workers: int) -> Generator[list[int]]:
+def collect(
+    jobs: Sequence[ShardJob], workers: int, open_pool: OpenPool = WorkerPool
+) -> Generator[list[int]]:
     """Makes the shards in parallel, and yields the lengths of each one's episodes as it is done."""
     if not jobs:
         return
-    with closing(WorkerPool(min(workers, len(jobs)))) as pool:
-        make_shard = pool.open(partial(ShardMaker, jobs[0]))
-        for _, lengths in pool.run(make_shard, jobs):
+    files, agent = jobs[0].origin.agent, None
+    if files is not None:
+        agent = load_agent(files, get_task(jobs[0].task), CPU)
+    with closing(open_pool(min(workers, len(jobs)))) as pool:
+        make_shard = pool.open(partial(ShardMaker, jobs[0], agent))
+        for _, lengths in pool.run_files(make_shard, jobs):
             yield lengths
 
 
 class ShardMaker:
     """Plays the episodes of one shard after the other, in games that stay open where they can."""
 
-    def __init__(self, one: ShardJob) -> None:
+    def __init__(self, one: ShardJob, agent: Agent | None) -> None:
         """Opens the games for shards like this one, however many episodes the last of them has."""
         self.task, config = get_task(one.task), one.config
-        self.agent = None
-        if one.origin.agent is not None:
-            self.agent = load_agent(one.origin.agent, self.task, CPU)
+        self.agent = agent
         count = min(config.shard_episodes, config.episodes)
         games = open_lanes(self.task, count, config.simulator, threads=1)
         self.lanes = RecordedLanes(games)

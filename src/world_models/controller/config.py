@@ -45,10 +45,10 @@ class ControllerConfig(Config):
     """How many more episodes a candidate plays in the last generation; in between the number grows
     evenly."""
     batches: Count = 64
-    """Into how many batches the episodes of a generation or a validation are cut, at least. A worker
-    plays one at a time, all its episodes side by side: with more workers than batches some have
-    none. The default is the paper's number of cores. Networks round by a batch's size, so another
-    number gives other bits; the number of workers doesn't."""
+    """Into how many batches the episodes of a generation or a validation are cut, at least. A
+    worker plays one at a time, all its episodes side by side: with more workers than batches some
+    have none. The default is the paper's number of cores. Networks round by a batch's size, so
+    another number gives other bits; the number of workers doesn't."""
     generations: Count = 1800
     """Generations of CMA-ES."""
     sigma: Positive = 0.1

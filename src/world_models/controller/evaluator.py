@@ -10,7 +10,7 @@ import torch
 
 from world_models.controller.policy import Controllers, ControllerSizes
 from world_models.runtime.devices import one_thread
-from world_models.runtime.processes import WorkerPool
+from world_models.runtime.processes import Pool
 from world_models.worlds.base import World
 from world_models.worlds.rollout import Played, joined, play
 
@@ -22,7 +22,8 @@ def evaluate(world: World, controllers: Controllers, seeds: Sequence[int]) -> Pl
     them. Returns and lengths are (P, S). Raises ValueError for a world of fewer lanes.
     """
     every = np.arange(len(controllers) * len(seeds))
-    return _in_rows(_play_pairs(world, controllers, seeds, every), len(controllers))
+    played = _play_batch(world, batch_of(controllers, seeds, every))
+    return _in_rows(played, len(controllers))
 
 
 class Evaluator(Protocol):
@@ -36,12 +37,13 @@ class ParallelEvaluator:
     """Worlds side by side, one a worker, in which controllers are scored.
 
     What is played together, and so what a network rounds, hangs on the number of batches, never on
-    that of workers. In one world the lanes wait for each other at every step, and a network's threads at every
-    layer; worlds in threads of one process wait for Python's lock, some hundred times a step.
+    that of workers. In one world the lanes wait for each other at every step, and a network's
+    threads at every layer; worlds in threads of one process wait for Python's lock, some hundred
+    times a step.
     """
 
     def __init__(
-        self, open_world: Callable[[int], World], lanes: int, batches: int, pool: WorkerPool
+        self, open_world: Callable[[int], World], lanes: int, batches: int, pool: Pool
     ) -> None:
         """Has each worker open a world when it first plays; so many batches have these lanes.
 
@@ -55,9 +57,8 @@ class ParallelEvaluator:
         """Does what the function `evaluate` does; episodes that have no lane wait for one."""
         total = len(controllers) * len(seeds)
         batches = self._batches * -(-total // (self.lanes * self._batches))
-        parameters = controllers.parameters.numpy(force=True)
         jobs = [
-            Batch(controllers.sizes, parameters, seeds, pairs)
+            batch_of(controllers, seeds, pairs)
             for pairs in np.array_split(np.arange(total), min(batches, total))
         ]
         played = dict(self._pool.run(self._play, jobs))
@@ -86,15 +87,22 @@ class DividedEvaluator:
 
 @dataclass(frozen=True)
 class Batch:
-    """Some of the pairs of a controller and a seed, which one world plays at a time."""
+    """Some episodes that one world plays at a time, and the controllers that play them."""
 
     sizes: ControllerSizes
     parameters: np.ndarray
-    """The parameters of all controllers (P, parameter_count)."""
-    seeds: Sequence[int]
-    """All of them (S,)."""
-    pairs: np.ndarray
-    """Pair p is controller p // S on seed p % S."""
+    """Of these controllers alone (C, parameter_count): a batch is sent to whoever plays it."""
+    which: np.ndarray
+    """The controller of each episode (episodes,)."""
+    seeds: list[int]
+    """The seed of each episode."""
+
+
+def batch_of(controllers: Controllers, seeds: Sequence[int], pairs: np.ndarray) -> Batch:
+    """Returns the batch of some pairs in a row: pair p is controller p // S on seed p % S."""
+    which, seed = np.divmod(pairs, len(seeds))
+    some = controllers.parameters[which[0] : which[-1] + 1].numpy(force=True)
+    return Batch(controllers.sizes, some, which - which[0], [seeds[at] for at in seed])
 
 
 class EvaluationWorker:
@@ -104,25 +112,22 @@ class EvaluationWorker:
         self._world = open_world(lanes)
 
     def __call__(self, batch: Batch) -> Played:
-        """Plays the pairs, one a lane: an episode of each."""
-        controllers = Controllers(batch.sizes, torch.from_numpy(batch.parameters))
+        """Plays the episodes, one a lane."""
         with one_thread(self._world.device):
-            return _play_pairs(self._world, controllers, batch.seeds, batch.pairs)
+            return _play_batch(self._world, batch)
 
     def close(self) -> None:
         """Closes the world."""
         self._world.close()
 
 
-def _play_pairs(
-    world: World, controllers: Controllers, seeds: Sequence[int], pairs: np.ndarray
-) -> Played:
-    if len(pairs) > world.num_envs:
-        raise ValueError(f"{len(pairs)} episodes for {world.num_envs} lanes")
-    which, seed = np.divmod(pairs, len(seeds))
-    of_lanes = np.pad(which, (0, world.num_envs - len(which)))
+def _play_batch(world: World, batch: Batch) -> Played:
+    if len(batch.seeds) > world.num_envs:
+        raise ValueError(f"{len(batch.seeds)} episodes for {world.num_envs} lanes")
+    controllers = Controllers(batch.sizes, torch.from_numpy(batch.parameters))
+    of_lanes = np.pad(batch.which, (0, world.num_envs - len(batch.which)))
     acting = controllers.at(torch.from_numpy(of_lanes)).to(world.device)
-    return play(world, acting.act, [seeds[at] for at in seed], repeatable=True)
+    return play(world, acting.act, batch.seeds, repeatable=True)
 
 
 def _in_rows(played: Played, rows: int) -> Played:

@@ -202,23 +202,11 @@ def add_shards(store: "EpisodeStore", folder: str | Path) -> None:
             link_or_copy(shard, target)
 
 
-class EpisodeStore:
-    """The shards of a folder, read an episode or a part of one at a time.
+class EpisodeReader:
+    """Reads episodes of any shards, one or a part of one at a time.
 
-    A round's folder begins with the shards of the rounds before it.
-
-    Raises StoreError, naming the file, where a shard is missing, damaged or of another data set.
+    Raises StoreError, naming the file, where a shard is missing or damaged.
     """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder, self.shards = Path(folder), _shards(folder)
-        if not self.shards:
-            raise StoreError(folder, "missing: it holds no shards")
-        attributes = {shard: _attributes(shard) for shard in self.shards}
-        self.totals: dict[str, int] = {}
-        """How many shards there are with each round's."""
-        self._require_all(attributes)
-        self._episodes = [at for shard in self.shards for at in _contents(shard, attributes[shard])]
 
     @cached_property
     def _open(self) -> Callable[[Path], zarr.Group]:
@@ -233,21 +221,6 @@ class EpisodeStore:
     def __getstate__(self) -> dict[str, Any]:
         """Without the open files: they are no other process's."""
         return {name: value for name, value in vars(self).items() if name not in OPENED}
-
-    def _require_all(self, attributes: Mapping[Path, Mapping[str, Any]]) -> None:
-        for shard, found in attributes.items():
-            total = self.totals.setdefault(found["rounds"][0], found["shards"])
-            if found["shards"] != total:
-                fault = f"one of {found['shards']} shards, and others are of {total}"
-                raise StoreError(shard, fault)
-        missing = {shard_path(self.folder, n) for n in range(max(self.totals.values()))}
-        missing -= set(self.shards)
-        if missing:
-            raise StoreError(min(missing), "missing")
-
-    def episodes(self) -> list[EpisodeAt]:
-        """Returns every episode of the store, in order."""
-        return list(self._episodes)
 
     def read_frames(
         self, at: EpisodeAt, name: str, start: int = 0, stop: int | None = None
@@ -277,6 +250,47 @@ class EpisodeStore:
             array = self._open(shard)[path]
             assert isinstance(array, zarr.Array)
             return np.asarray(array[start:stop])
+
+
+class EpisodeStore(EpisodeReader):
+    """The shards of a folder. A round's folder begins with those of the rounds before it.
+
+    Raises StoreError, naming the file, where a shard is missing, damaged or of another data set.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder, self.shards = Path(folder), _shards(folder)
+        if not self.shards:
+            raise StoreError(folder, "missing: it holds no shards")
+        attributes = {shard: _attributes(shard) for shard in self.shards}
+        self.totals: dict[str, int] = {}
+        """How many shards there are with each round's."""
+        self._require_all(attributes)
+        self._episodes = [at for shard in self.shards for at in _contents(shard, attributes[shard])]
+
+    def _require_all(self, attributes: Mapping[Path, Mapping[str, Any]]) -> None:
+        for shard, found in attributes.items():
+            total = self.totals.setdefault(found["rounds"][0], found["shards"])
+            if found["shards"] != total:
+                fault = f"one of {found['shards']} shards, and others are of {total}"
+                raise StoreError(shard, fault)
+        missing = {shard_path(self.folder, n) for n in range(max(self.totals.values()))}
+        missing -= set(self.shards)
+        if missing:
+            raise StoreError(min(missing), "missing")
+
+    def episodes(self) -> list[EpisodeAt]:
+        """Returns every episode of the store, in order."""
+        return list(self._episodes)
+
+
+def read_shard(shard: Path) -> Iterator[Episode]:
+    """Reads one shard's episodes, wherever the others of its data set are.
+
+    Raises StoreError where it is missing or damaged.
+    """
+    reader = EpisodeReader()
+    yield from map(reader.read, _contents(shard, _attributes(shard)))
 
 
 class PlainArray(NamedTuple):

@@ -10,6 +10,7 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(gt=0, le=1)]
 Precision = Literal["auto", "32-true", "bf16-mixed"]
+Executor = Literal["local", "ray"]
 WeightsPrecision = Literal["auto", "32-true", "bf16-true"]
 
 

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -59,21 +58,3 @@ def one_thread(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def sharing_cores(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads in which torch has a share of the cores each: they need not wait for each other.
-
-    On an error in the block what has not begun is dropped.
-    """
-    import torch
-
-    threads = torch.get_num_threads()
-    share = partial(torch.set_num_threads, max(1, threads // workers))
-    pool = ThreadPoolExecutor(workers, initializer=share)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # the workers' share would be that of every new thread

@@ -19,7 +19,11 @@ class ExtraError(WorldModelsError):
 
     def __init__(self, what: str, extra: str) -> None:
         """Says what needs which extra."""
-        super().__init__(f"{what} needs an extra: pip install '{DISTRIBUTION}[{extra}]'")
+        super().__init__(what, extra)
+        self.what, self.extra = what, extra
+
+    def __str__(self) -> str:
+        return f"{self.what} needs an extra: pip install '{DISTRIBUTION}[{self.extra}]'"
 
 
 class FileError(WorldModelsError):

@@ -1,4 +1,4 @@
-"""Processes that work side by side, and how they end."""
+"""Workers side by side: processes of this machine, or Ray's; and how processes end."""
 
 import errno
 import multiprocessing
@@ -11,28 +11,85 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import uuid4
 
 from world_models.runtime import worker
 from world_models.runtime.errors import WorldModelsError
+from world_models.runtime.parcels import FileJob
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+WriterJob = TypeVar("WriterJob", bound=FileJob)
 PATIENCE = 120.0
 """Seconds that a worker may take to close what it holds."""
 
 
-class WorkerPool:
-    """Processes of one thread that do one job each at a time; one alone is this process.
+class Pool(Protocol):
+    """Workers that do jobs side by side, one each at a time.
 
-    What comes of a job must not depend on who does it. A worker that dies is an error, never a
-    hang; errors and Ctrl-C end the others' jobs by a KeyboardInterrupt there, and with them the
-    pool.
+    What comes of a job must not depend on who does it: a worker has one thread.
+    """
+
+    def open(self, make: Callable[[], worker.Handler[Job, Result]]) -> Callable[[Job], Result]:
+        """Has each worker make a handler for itself when it first needs it.
+
+        Returns work for `run`: whoever does a job does it with its own. They are closed with the
+        pool.
+        """
+
+    def run(
+        self, work: Callable[[Job], Result], jobs: Sequence[Job]
+    ) -> Iterator[tuple[int, Result]]:
+        """Has every job done, and yields (number of the job, result) as they end."""
+
+    def run_files(
+        self, work: Callable[[WriterJob], Result], jobs: Sequence[WriterJob]
+    ) -> Iterator[tuple[int, Result]]:
+        """Does the same for jobs that write a file each: it is there when its result is."""
+
+    def close(self) -> None:
+        """Ends the workers, once they have closed their handlers, or have tried to for long."""
+
+
+OpenPool = Callable[[int], Pool]
+"""Opens a pool of so many workers, as far as their number is up to this machine."""
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """Opens pools on Ray, whose workers are as many as it has CPUs.
+
+    Raises ExtraError where Ray isn't installed, and WorldModelsError where there is no Ray.
+    """
+
+    address: str | None
+    """A cluster's; None for a Ray of our own on this machine."""
+    cpus: int
+    """Of a Ray of our own."""
+    shared_files: bool
+    """Workers read and write this machine's files by their paths."""
+
+    def __call__(self, _workers: int) -> Pool:
+        """Opens a pool."""
+        from world_models.runtime.ray_cluster import connect
+
+        connect(self.address, self.cpus)
+        from world_models.runtime.ray_pool import RayPool
+
+        return RayPool(self.shared_files or self.address is None)
+
+
+class WorkerPool:
+    """A pool of processes on this machine; one alone is this process.
+
+    A worker that dies is an error, never a hang; errors and Ctrl-C end the others' jobs by a
+    KeyboardInterrupt there, and with them the pool.
     """
 
     def __init__(self, workers: int) -> None:
@@ -108,6 +165,12 @@ class WorkerPool:
             self._end(_interrupt)
             raise
 
+    def run_files(
+        self, work: Callable[[WriterJob], Result], jobs: Sequence[WriterJob]
+    ) -> Iterator[tuple[int, Result]]:
+        """Does the same for jobs that write a file each: all workers see the same files."""
+        yield from self.run(work, jobs)
+
     def close(self) -> None:
         """Ends the processes, once they have closed their handlers, or have tried to for long."""
         for process in self._processes:
@@ -129,14 +192,6 @@ class WorkerPool:
         for process in self._started:
             if process.is_alive():
                 how(process)
-
-
-def run_jobs(
-    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int
-) -> Iterator[tuple[int, Result]]:
-    """Runs jobs in a pool of its own, with no more workers than there are jobs."""
-    with closing(WorkerPool(max(1, min(workers, len(jobs))))) as pool:
-        yield from pool.run(work, jobs)
 
 
 @contextmanager

@@ -1,0 +1,37 @@
+"""Which Ray there is to work on: a cluster's, or one of our own on this machine."""
+
+import logging
+import os
+
+from world_models.runtime.errors import ExtraError, WorldModelsError
+
+ON_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Ray's own switch: 0 has all of a Ray listen on 127.0.0.1 and nowhere else."""
+
+
+def connect(address: str | None, cpus: int) -> None:
+    """Connects this process to the cluster at an address, unless it has a Ray already.
+
+    Without an address it starts a Ray of so many workers on this machine, for this process alone:
+    on the loopback interface, without a dashboard. It ends with the process, however that ends.
+    Raises ExtraError where Ray isn't installed, and WorldModelsError where it doesn't start or no
+    cluster answers.
+    """
+    if address is None:
+        os.environ.setdefault(ON_LOOPBACK, "0")  # before the import, which reads it
+    try:
+        import ray
+    except ModuleNotFoundError:
+        raise ExtraError("executor: ray", "ray") from None
+    if ray.is_initialized():
+        return
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address is None:
+            ray.init("local", num_cpus=cpus, num_gpus=0, include_dashboard=False, **quiet)
+        else:
+            ray.init(address, **quiet)
+    except ConnectionError:
+        raise WorldModelsError(f"RAY_ADDRESS: no Ray cluster answers at {address}") from None
+    except Exception as error:  # Ray has no class of its own for what doesn't start
+        raise WorldModelsError(f"Ray doesn't start: {error}") from error
