@@ -31,9 +31,12 @@ from world_models.controller.evaluator import ParallelEvaluator
 from world_models.data.store import EpisodeStore
 from world_models.runtime.errors import WorldModelsError
 from world_models.runtime.processes import OnRay, WorkerPool
+from world_models.runtime.ray_cluster import ON_LOOPBACK
 from world_models.vae.encoding import encode
 from world_models.vae.model import VAE, VAESizes
 
+os.environ[ON_LOOPBACK] = "0"  # before Ray is imported
+os.environ["RAY_worker_register_timeout_seconds"] = "300"  # a busy machine takes its time
 ray = pytest.importorskip("ray")
 TRIES = 10
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}

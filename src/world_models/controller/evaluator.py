@@ -124,7 +124,7 @@ class EvaluationWorker:
 def _play_batch(world: World, batch: Batch) -> Played:
     if len(batch.seeds) > world.num_envs:
         raise ValueError(f"{len(batch.seeds)} episodes for {world.num_envs} lanes")
-    controllers = Controllers(batch.sizes, torch.from_numpy(batch.parameters))
+    controllers = Controllers(batch.sizes, torch.tensor(batch.parameters))
     of_lanes = np.pad(batch.which, (0, world.num_envs - len(batch.which)))
     acting = controllers.at(torch.from_numpy(of_lanes)).to(world.device)
     return play(world, acting.act, batch.seeds, repeatable=True)

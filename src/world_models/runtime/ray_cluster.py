@@ -2,11 +2,13 @@
 
 import logging
 import os
+import signal
 
 from world_models.runtime.errors import ExtraError, WorldModelsError
 
 ON_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Ray's own switch: 0 has all of a Ray listen on 127.0.0.1 and nowhere else."""
+"""Ray's own switch: 0 has all of a Ray listen on 127.0.0.1 and nowhere else, and look there."""
+LOOPBACK = "127.0.0.1:", "localhost:"
 
 
 def connect(address: str | None, cpus: int) -> None:
@@ -17,7 +19,7 @@ def connect(address: str | None, cpus: int) -> None:
     Raises ExtraError where Ray isn't installed, and WorldModelsError where it doesn't start or no
     cluster answers.
     """
-    if address is None:
+    if address is None or address.startswith(LOOPBACK):
         os.environ.setdefault(ON_LOOPBACK, "0")  # before the import, which reads it
     try:
         import ray
@@ -26,6 +28,7 @@ def connect(address: str | None, cpus: int) -> None:
     if ray.is_initialized():
         return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    on_term = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
             ray.init("local", num_cpus=cpus, num_gpus=0, include_dashboard=False, **quiet)
@@ -35,3 +38,5 @@ def connect(address: str | None, cpus: int) -> None:
         raise WorldModelsError(f"RAY_ADDRESS: no Ray cluster answers at {address}") from None
     except Exception as error:  # Ray has no class of its own for what doesn't start
         raise WorldModelsError(f"Ray doesn't start: {error}") from error
+    finally:
+        signal.signal(signal.SIGTERM, on_term)  # Ray has set its own

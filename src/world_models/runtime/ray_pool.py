@@ -48,9 +48,10 @@ class RayWorker:
 
             leave_nothing_behind()  # Ray kills an actor, and nothing that the actor has started
 
-    def ready(self) -> tuple[str, dict[str, str]]:
-        """Returns which node it is on, and what is installed there."""
-        return ray.get_runtime_context().get_node_id(), versions()
+    def ready(self) -> tuple[str, str, dict[str, str]]:
+        """Returns its node and the node's address, and what is installed there."""
+        node = ray.get_runtime_context().get_node_id()
+        return node, ray.util.get_node_ip_address(), versions()
 
     def do(self, work: Callable[[Any], Any], job: Any, make: np.ndarray | None) -> Any:
         """Does a job; `make` is the pickled way to make the handler that it needs, if any."""
@@ -220,8 +221,8 @@ class RayPool:
         if task is not None:
             task.workers.discard(one)
         elif error is None:
-            one.node, found = future.result()
-            _require_equal(found, one.node)
+            one.node, address, found = future.result()
+            _require_equal(found, address)
         if not one.gone:
             self._idle.append(one)
         if task is not None and task.done:
@@ -295,10 +296,10 @@ def _late(tasks: Sequence[_Task], took: Sequence[float]) -> list[_Task]:
     return [task for task in tasks if len(task.workers) == 1 and task.started < before]
 
 
-def _require_equal(found: Mapping[str, str], node: str | None) -> None:
+def _require_equal(found: Mapping[str, str], address: str) -> None:
     for name, here in versions().items():
         if found[name] != here:
             raise WorldModelsError(
-                f"Ray's node {node} has {name} {found[name]}, and this machine {here}: "
+                f"Ray's node {address} has {name} {found[name]}, and this machine {here}: "
                 "results would differ"
             )
