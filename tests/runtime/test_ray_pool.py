@@ -36,7 +36,8 @@ from world_models.vae.encoding import encode
 from world_models.vae.model import VAE, VAESizes
 
 os.environ[ON_LOOPBACK] = "0"  # before Ray is imported
-os.environ["RAY_worker_register_timeout_seconds"] = "300"  # a busy machine takes its time
+# A busy machine takes its time.
+os.environ["RAY_worker_register_timeout_seconds"] = "300"  # noqa: SIM112
 ray = pytest.importorskip("ray")
 TRIES = 10
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
@@ -196,7 +197,7 @@ def test_no_worker_outlives_who_works_for(cluster, tmp_path):
     driver, workers = drive(tmp_path, cluster.address)
     driver.kill()
     driver.wait()
-    wait_for(lambda: not any(worker.is_running() for worker in workers))
+    wait_for(lambda: not any(worker.is_running() for worker in workers), 120)
 
 
 def test_a_ray_of_our_own_listens_on_the_loopback_interface_and_ends_with_its_process(tmp_path):
@@ -221,7 +222,7 @@ def test_ctrl_c_ends_it_at_once(pool, tmp_path):
 
 
 def interrupt_when_begun(folder: Path) -> None:
-    wait_for(lambda: any(folder.iterdir()))
+    wait_for(lambda: any(folder.iterdir()), 300)
     os.kill(os.getpid(), 2)
 
 

@@ -3,12 +3,15 @@
 import logging
 import os
 import signal
+import socket
 
 from world_models.runtime.errors import ExtraError, WorldModelsError
 
 ON_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's own switch: 0 has all of a Ray listen on 127.0.0.1 and nowhere else, and look there."""
 LOOPBACK = "127.0.0.1:", "localhost:"
+TRY_S = 10
+"""Seconds in which a cluster has to take a connection; Ray itself would try for minutes."""
 
 
 def connect(address: str | None, cpus: int) -> None:
@@ -27,6 +30,8 @@ def connect(address: str | None, cpus: int) -> None:
         raise ExtraError("executor: ray", "ray") from None
     if ray.is_initialized():
         return
+    if address is not None and not _answers(address):
+        raise WorldModelsError(f"RAY_ADDRESS: no Ray cluster answers at {address}")
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     on_term = signal.getsignal(signal.SIGTERM)
     try:
@@ -34,9 +39,17 @@ def connect(address: str | None, cpus: int) -> None:
             ray.init("local", num_cpus=cpus, num_gpus=0, include_dashboard=False, **quiet)
         else:
             ray.init(address, **quiet)
-    except ConnectionError:
-        raise WorldModelsError(f"RAY_ADDRESS: no Ray cluster answers at {address}") from None
     except Exception as error:  # Ray has no class of its own for what doesn't start
-        raise WorldModelsError(f"Ray doesn't start: {error}") from error
+        raise WorldModelsError(f"Ray: {str(error).splitlines()[0]}") from error
     finally:
         signal.signal(signal.SIGTERM, on_term)  # Ray has set its own
+
+
+def _answers(address: str) -> bool:
+    """Whether anything listens at HOST:PORT."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), TRY_S).close()
+    except (OSError, ValueError):
+        return False
+    return True

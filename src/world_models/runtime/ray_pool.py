@@ -58,7 +58,7 @@ class RayWorker:
         if make is not None:
             name = work.name  # type: ignore[attr-defined]
             if name not in worker.factories:
-                worker.add_factory(name, make, 0)
+                worker.add_factory(name, make.tobytes(), 0)
         return work(job)
 
     def close(self) -> None:
