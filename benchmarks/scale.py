@@ -11,6 +11,7 @@ import argparse
 import heapq
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -300,6 +301,8 @@ def main() -> None:
         with atomic_write(MEASURED) as aside:
             aside.write_text(json.dumps(measure(), indent=2) + "\n")
         return
+    if not MEASURED.exists():
+        sys.exit(f"scale: {MEASURED}: missing: python -m benchmarks.scale measure")
     measured = json.loads(MEASURED.read_text())
     check(measured) if what == "check" else show(measured)
 

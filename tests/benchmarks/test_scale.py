@@ -12,6 +12,7 @@ from benchmarks.scale import (
     lognormal,
     makespan,
     simulated,
+    ways,
 )
 
 FREE = Cluster(task_s=0.0, latency_s=0.0, bytes_a_s=float("inf"))
@@ -44,6 +45,19 @@ def test_a_batch_of_more_lanes_takes_as_long_as_was_measured():
 def test_efficiency_falls_where_there_are_more_cores_than_batches():
     assert [efficiency(PAPER, cores, FREE) for cores in (1, 64, 128)] == [1, 1, 0.5]
     assert efficiency(replace(PAPER, strategy_s=4.0), 64, FREE) == 0.5
+
+
+def test_generations_are_made_of_what_was_measured():
+    measured = {
+        "step_s": {"carracing": {"1": 0.001, "16": 0.004}},
+        "strategy_s": {
+            "867": {"full": {"64": 1.0, "10000": 3.0}, "diagonal": {"64": 0.1, "10000": 0.5}}
+        },
+    }
+    found = list(ways("carracing", measured).values())
+    assert [one.batches for one in found] == [64, 1024, 10_000, 10_000]
+    assert [one.batch_s for one in found] == pytest.approx([4, 1, 4, 4])
+    assert [one.strategy_s for one in found] == [1, 1, 3, 0.5]
 
 
 def test_without_generations_only_the_driver_is_a_wall():
