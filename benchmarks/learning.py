@@ -115,7 +115,7 @@ def vae_training(task: str, episodes: Episodes, effort: Effort) -> Measured:
     """Training V."""
     config = fixtures.params(task).section(VAEConfig)
     data = FrameData(episodes(task), config, 0)
-    frames = next(iter(data.train_dataloader())).to(best_device())
+    frames = next(iter(data.train_dataloader())).frames.to(best_device())
     vae = VAETraining(config).vae.to(best_device())
 
     def loss() -> Tensor:

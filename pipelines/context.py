@@ -20,6 +20,7 @@ from pipelines.dvc.lineage import Lineage, lineage, outputs, repository, run_cac
 from pipelines.dvc.resume import BY_HAND, held_state, note_inputs, run_name
 from pipelines.dvc.verify import verify_inputs
 from pipelines.git import revision, untracked_code
+from pipelines.ranks import devices, follow, lead, rank
 from world_models.collecting.config import CollectConfig
 from world_models.controller.config import ControllerConfig
 from world_models.data.store import EpisodeStore
@@ -38,7 +39,7 @@ from world_models.pretrained import packaged
 from world_models.rnn.config import RNNConfig
 from world_models.runtime.config import Executor
 from world_models.runtime.devices import best_device, machine
-from world_models.runtime.errors import ConfigError, StoreError, WorldModelsError
+from world_models.runtime.errors import ConfigError, DivergedError, StoreError, WorldModelsError
 from world_models.runtime.files import atomic_write
 from world_models.runtime.lifetime import die_with, leave_nothing_behind
 from world_models.runtime.memory import keep_freed_memory
@@ -49,6 +50,7 @@ from world_models.tasks.base import Task
 from world_models.tracking.client import present_uri
 from world_models.tracking.history import OUTPUTS, digest
 from world_models.tracking.run import StageRun, stage_run
+from world_models.training.ranks import Devices
 from world_models.vae.config import EncodeConfig, VAEConfig
 from world_models.worlds.config import DreamConfig
 
@@ -92,11 +94,28 @@ class Context:
     """The folder of what it has done, which it goes on from after a kill; not DVC's, nor git's."""
     variant: str = ""
     """Which of a sweep's variants the stage is for, as dvc.yaml names it: `own-1.15`."""
+    leads: bool = True
+    """Whether this process logs and writes; those that only train with it do not."""
 
     @cached_property
     def config(self) -> StageConfig:
         """The parameters in force, a typed value a section."""
         return StageConfig(**{name: self.params.section(kind) for name, kind in SECTIONS.items()})  # type: ignore[arg-type]
+
+    @property
+    def devices(self) -> Devices:
+        """What it trains on; raises ConfigError where torchrun has started other processes."""
+        return devices(self.params.general(MachineConfig))
+
+    def trained_on(self, kept: str) -> int:
+        """Returns on how many devices trainings were, at most, that are kept where this pattern
+        says; a run with several is tagged with it."""
+        from world_models.training.checkpoint import devices_kept  # Lightning takes seconds
+
+        count = max(map(devices_kept, self.state.glob(kept)), default=1)
+        if count > 1:
+            self.tracking.set_tags({"devices": str(count)})
+        return count
 
     @cached_property
     def before(self) -> "Context":
@@ -169,7 +188,7 @@ class Context:
 
     def report_progress(self, done: int, total: int, unit: str) -> None:
         """Says how much of the work was done before, if any was."""
-        if done:
+        if done and self.leads:
             print(f"{self.name}: going on after {done} of {total} {unit}", file=sys.stderr)
 
     def write_metrics(self, name: str, metrics: Mapping[str, Any]) -> None:
@@ -227,8 +246,13 @@ def main(
     leave_nothing_behind()
     keep_freed_memory()
     try:
-        with repository() if "DVC_STAGE" in os.environ else nullcontext(), _copy_explained():
-            _run(name, arguments.round, getattr(arguments, "variant", ""), sections, work)
+        with _copy_explained():
+            params = Params(PARAMS, arguments.round)
+            if rank(params.general(MachineConfig)) > 0:
+                _follow(name, params, work)
+                return
+            with repository() if "DVC_STAGE" in os.environ else nullcontext():
+                _run(name, params, getattr(arguments, "variant", ""), sections, work)
     except (WorldModelsError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in USER_FAULTS:
             raise
@@ -237,15 +261,23 @@ def main(
         sys.exit(130)
 
 
+def _follow(name: str, params: Params, work: Callable[[Context], None]) -> None:
+    """Trains with a stage that another process runs: that one alone has DVC, locks and MLflow."""
+    task, files, state = get_task(params.task), RoundFiles(params.round), project_root() / follow()
+    try:
+        work(Context(name, task, params, files, StageRun(), state, leads=False))
+    except DivergedError:
+        sys.exit(1)  # the other says it
+
+
 def _run(
     name: str,
-    round_: str,
+    params: Params,
     variant: str,
     sections: Sequence[str],
     work: Callable[[Context], None],
 ) -> None:
-    params = Params(PARAMS, round_)
-    task = get_task(params.task)
+    task, round_ = get_task(params.task), params.round
     root = project_root()
     dvc_stage = os.environ.get("DVC_STAGE")
     if dvc_stage:
@@ -268,6 +300,7 @@ def _run(
         ) as run,
     ):
         context = Context(name, task, params, RoundFiles(round_), run, state, variant)
+        lead(state.relative_to(root))
         run.log_params({"seed": params.seed})
         run.describe(description(work, params))
         if dvc_stage:

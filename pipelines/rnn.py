@@ -24,8 +24,9 @@ def run(context: Context) -> None:
     size = load_vae(files.model("vae")).sizes.latent_size
     latents = context.open_latents(size)
     rnn, metrics = train(context, latents, size, seed)
-    save_rnn(files.model("rnn"), rnn)
-    context.tracking.log_artifact(files.model("rnn"))
+    if context.leads:
+        save_rnn(files.model("rnn"), rnn, context.trained_on("last.ckpt"))
+        context.tracking.log_artifact(files.model("rnn"))
     dreamers = []
     for number in range(1, context.config.rnn.dreamers + 1):
         own_seed = seed + number * APART
@@ -33,7 +34,9 @@ def run(context: Context) -> None:
         dreamer, losses = train(context, latents, size, own_seed, number)
         dreamers.append(dreamer)
         metrics |= {f"dreamer-{number}/{name}": value for name, value in losses.items()}
-    save_rnns(files.model("dreamers"), dreamers)
+    if not context.leads:
+        return
+    save_rnns(files.model("dreamers"), dreamers, context.trained_on("dreamer-*/last.ckpt"))
     if dreamers:
         context.tracking.log_artifact(files.model("dreamers"))
     context.write_metrics("rnn.json", metrics)
@@ -42,15 +45,22 @@ def run(context: Context) -> None:
 def train(
     context: Context, latents: EpisodeStore, latent_size: int, seed: int, number: int = 0
 ) -> tuple[MDNRNN, dict[str, float]]:
-    """Trains M, or the dreamer of a number from 1 on, and returns it with its last metrics."""
-    config = context.config.rnn
+    """Trains M, or the dreamer of a number from 1 on, and returns it with its last metrics.
+
+    Raises ConfigError where the devices can't have as many lanes each.
+    """
+    config, devices = context.config.rnn, context.devices
+    if config.lanes % devices.count:
+        raise ConfigError(f"rnn.lanes: {config.lanes}: {devices.count} devices can't share them")
     name = f"dreamer-{number}" if number else "rnn"
     prefix, state = (f"{name}/", context.state / name) if number else ("", context.state)
-    state.mkdir(exist_ok=True)
+    if context.leads:
+        state.mkdir(exist_ok=True)
     module = RNNTraining(config, context.task, latent_size)
     if config.warm_start:
         module.rnn.load_state_dict(rnn_before(context, module.rnn, number).state_dict())
-    context.report_progress(batches_kept(state / "last.ckpt"), config.batches, f"batches of {name}")
+    kept = batches_kept(state / "last.ckpt", context.leads)
+    context.report_progress(kept, config.batches, f"batches of {name}")
 
     def log(values: Mapping[str, float], batch: int) -> None:
         named = {f"{prefix}{key}": value for key, value in values.items()}
@@ -66,6 +76,7 @@ def train(
         log=log,
         state=state,
         gradient_clip=config.gradient_clip,
+        devices=devices,
     )
     return module.rnn.eval(), metrics
 

@@ -26,8 +26,10 @@ def run(context: Context) -> None:
     if config.warm_start:
         module.vae.load_state_dict(vae_before(context).state_dict())
     metrics = train(context, module, store) if config.batches else {}
+    if not context.leads:
+        return
     vae = module.vae.eval()
-    save_vae(files.model("vae"), vae)
+    save_vae(files.model("vae"), vae, context.trained_on("last.ckpt"))
     context.tracking.log_artifact(files.model("vae"))
     save_reconstructions(files.report("reconstructions.png"), vae, pictured_frames(store))
     context.tracking.log_artifact(files.report("reconstructions.png"))
@@ -49,7 +51,8 @@ def vae_before(context: Context) -> VAE:
 def train(context: Context, module: VAETraining, store: EpisodeStore) -> dict[str, float]:
     """Trains V, and returns its last metrics."""
     config = context.config.vae
-    context.report_progress(batches_kept(context.state / "last.ckpt"), config.batches, "batches")
+    kept = batches_kept(context.state / "last.ckpt", context.leads)
+    context.report_progress(kept, config.batches, "batches")
     return fit(
         module,
         FrameData(store, config, context.params.seed),
@@ -59,6 +62,7 @@ def train(context: Context, module: VAETraining, store: EpisodeStore) -> dict[st
         precision=config.precision,
         log=context.tracking.log_metrics,
         state=context.state,
+        devices=context.devices,
     )
 
 

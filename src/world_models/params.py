@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
@@ -61,7 +61,8 @@ class RoundConfig(Config):
 
 
 class MachineConfig(Config):
-    """What the machine can bear; it changes no result, so no stage tracks it."""
+    """What the machine can bear. No stage tracks it: no key changes a result, but that several
+    devices train as one does within rounding."""
 
     executor: Executor = "local"
     """Who collects, encodes, evolves and scores. local: processes of this machine; ray: the workers
@@ -73,6 +74,14 @@ class MachineConfig(Config):
     shared_files: bool = False
     """A Ray cluster's workers read and write the project's files themselves, which lie under the
     same path on each of its machines; false: files are sent to them and back."""
+    devices: Count = 1
+    """GPUs of this machine, or processes where it has none, among which V's and M's batches are
+    split; the run and the checkpoint say how many there were, where there were several."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How Lightning trains: auto is DDP on several devices; ddp is DDP on one too, which shows what
+    it costs."""
+    num_nodes: Count = 1
+    """Machines with as many devices each; torchrun starts V's and M's trainings on each of them."""
 
 
 class SweepTemperatureConfig(Config):

@@ -47,8 +47,8 @@ EPOCH = 513 // 64
 
 
 def told(batches):
-    """(episode, step) of each frame of batches (N, 64, 64, 3)."""
-    frames = torch.cat(list(batches))[:, 0, 0].long()
+    """(episode, step) of each frame of batches."""
+    frames = torch.cat([batch.frames for batch in batches])[:, 0, 0].long()
     return [tuple(pair) for pair in torch.stack([frames[:, 0], frames[:, 2]], 1).tolist()]
 
 
@@ -73,7 +73,8 @@ def test_one_episode_can_not_be_split(tmp_path):
 def test_an_epoch_shows_every_frame_once_but_for_a_last_partial_batch(store):
     episodes = store.episodes()
     batches = list(islice(FrameBatches(store, episodes, 64, seed=0), EPOCH))
-    assert {tuple(batch.shape) for batch in batches} == {(64, 64, 64, 3)}
+    assert {tuple(batch.frames.shape) for batch in batches} == {(64, 64, 64, 3)}
+    assert all(batch.rows.tolist() == list(range(64)) for batch in batches)
     seen, all_frames = told(batches), everything(store, episodes)
     assert len(seen) == len(set(seen)) == len(all_frames) // 64 * 64
     assert set(seen) <= set(all_frames)
@@ -134,6 +135,42 @@ def test_frames_go_on_after_the_batches_that_were_seen(store, monkeypatch, seen)
     whole = FrameBatches(store, store.episodes(), 64, seed=0)
     rest = FrameBatches(store, store.episodes(), 64, seed=0, seen=seen)
     assert told(islice(rest, EPOCH)) == told(islice(whole, seen, seen + EPOCH))
+
+
+@pytest.mark.parametrize("seed", [0, None], ids=["training", "validation"])
+def test_ranks_read_a_share_each_and_have_the_same_batches_together(store, monkeypatch, seed):
+    monkeypatch.setattr("world_models.data.datasets.SHUFFLED_CHUNKS", 4)
+    reads = []
+    read = EpisodeStore.read_frames
+    monkeypatch.setattr(
+        EpisodeStore, "read_frames", lambda self, *what: reads.append(what) or read(self, *what)
+    )
+
+    def stream(**of):
+        reads.clear()
+        batches = FrameBatches(store, store.episodes(), 64, seed, **of)
+        return list(islice(batches, EPOCH)), list(reads)
+
+    whole, read_by_one = stream()
+    parts, read_by_each = zip(*(stream(rank=rank, ranks=3) for rank in range(3)), strict=True)
+    for batch, *shares in zip(whole, *parts, strict=True):
+        together = torch.empty_like(batch.frames)
+        for share in shares:
+            together[share.rows] = share.frames
+        assert torch.cat([share.rows for share in shares]).sort().values.tolist() == [*range(64)]
+        torch.testing.assert_close(together, batch.frames, rtol=0, atol=0)
+    assert [*map(len, read_by_each)] == [3, 3, 3]
+    assert {*map(str, read_by_one)} == {str(one) for reads in read_by_each for one in reads}
+
+
+def test_ranks_have_the_same_lanes_together(store):
+    def first(**of):
+        return next(iter(SequenceBatches(store, store.episodes(), 4, 50, seed=1, **of)))
+
+    whole, parts = first(), [first(rank=rank, ranks=2) for rank in range(2)]
+    for rank, part in enumerate(parts):
+        for field, all_lanes in zip(part, whole, strict=True):
+            torch.testing.assert_close(field, all_lanes[:, rank::2], rtol=0, atol=0)
 
 
 def test_more_frames_a_batch_than_there_are_is_an_error_not_an_endless_wait(store):

@@ -1,4 +1,4 @@
-"""Trainings that kill their own process at a chosen moment."""
+"""Trainings that kill their own process at a chosen moment, also of several that train together."""
 
 import hashlib
 import json
@@ -13,6 +13,8 @@ from tests.configs import SMALL_M, smoke
 from tests.counting import COUNTING
 from world_models.data.store import EpisodeStore
 from world_models.rnn.training import RNNTraining, SequenceData
+from world_models.training import trainer
+from world_models.training.ranks import ONE_DEVICE, Devices
 from world_models.training.trainer import fit
 from world_models.vae.training import FrameData, VAETraining
 
@@ -76,7 +78,14 @@ def half_saved(checkpoint, file):
     die()
 
 
-def train(kind: str, store: EpisodeStore, state: Path, death=None, log=lambda *_: None):
+def train(
+    kind: str,
+    store: EpisodeStore,
+    state: Path,
+    death=None,
+    log=lambda *_: None,
+    devices=ONE_DEVICE,
+):
     """V or M, trained in `state`, and the metrics."""
     pl.seed_everything(1, verbose=False)
     if kind == "vae":
@@ -95,6 +104,7 @@ def train(kind: str, store: EpisodeStore, state: Path, death=None, log=lambda *_
         log=log,
         state=state,
         gradient_clip=clip,
+        devices=devices,
     )
     return module, metrics
 
@@ -110,3 +120,23 @@ def run(kind: str, store: Path, state: Path, death=None) -> None:
     torch.set_num_threads(1)
     result = digest(*train(kind, EpisodeStore(store), state, death))
     state.with_suffix(".digest").write_text(result)
+
+
+def run_rank(
+    kind: str, store: Path, state: Path, rank: int, ranks: int, port: int, death=None
+) -> None:
+    """The same of one of several processes; what each has logged goes to `state`-RANK.json."""
+    os.environ |= {"LOCAL_RANK": str(rank), "MASTER_PORT": str(port)}
+    torch.set_num_threads(1)
+    trainer.LOG_EVERY = 1
+    logged = []
+    module, metrics = train(
+        kind,
+        EpisodeStore(store),
+        state,
+        death,
+        lambda *entry: logged.append(entry),
+        Devices(ranks, rank=rank),
+    )
+    report = {"logged": logged, "metrics": metrics, "digest": digest(module, metrics)}
+    state.with_name(f"{state.name}-{rank}.json").write_text(json.dumps(report))

@@ -35,11 +35,21 @@ def split_episodes(store: EpisodeStore) -> tuple[list[EpisodeAt], list[EpisodeAt
     return [at for at in episodes if (at.shard, at.index) not in chosen], validation
 
 
-class FrameBatches(IterableDataset[Tensor]):
-    """Batches of single frames (N, 64, 64, 3) of bytes, in an order that mixes many episodes.
+class Frames(NamedTuple):
+    """A batch of single frames, or what one of several ranks has of it."""
+
+    frames: Tensor
+    """(n, 64, 64, 3) of bytes; n varies where there are several ranks, and may be 0."""
+    rows: Tensor
+    """(n,) which of the whole batch's frames they are."""
+
+
+class FrameBatches(IterableDataset[Frames]):
+    """Batches of single frames, in an order that mixes many episodes.
 
     Without end: epoch follows epoch, each with an order of its own, and its last partial batch is
-    left out.
+    left out. Batches are the same for any number of ranks. These share out the chunks that are
+    read; a rank has those frames of a batch that come from its own.
     """
 
     def __init__(
@@ -49,6 +59,8 @@ class FrameBatches(IterableDataset[Tensor]):
         batch_size: int,
         seed: int | None,
         seen: int = 0,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         """Leaves out the first `seen` batches, at the cost of reading those of their last epoch.
 
@@ -56,6 +68,7 @@ class FrameBatches(IterableDataset[Tensor]):
         at most VALIDATED_CHUNKS of them, so that its time does not grow with the data set.
         """
         self.store, self.batch_size, self.seed = store, batch_size, seed
+        self.rank, self.ranks = rank, ranks
         self.parts = [
             (at, start, min(start + CHUNK, at.length + 1))
             for at in episodes
@@ -72,7 +85,7 @@ class FrameBatches(IterableDataset[Tensor]):
             )
         self.epoch, self.seen = divmod(seen, frames // batch_size)
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Frames]:
         if self.seed is None:
             yield from self._epoch(None)
             return
@@ -80,23 +93,28 @@ class FrameBatches(IterableDataset[Tensor]):
             seen = self.seen if epoch == self.epoch else 0
             yield from islice(self._epoch(np.random.default_rng([self.seed, epoch])), seen, None)
 
-    def _epoch(self, random: np.random.Generator | None) -> Iterator[Tensor]:
+    def _epoch(self, random: np.random.Generator | None) -> Iterator[Frames]:
         mixed: Callable[[int], np.ndarray] = np.arange if random is None else random.permutation
         order = mixed(len(self.parts))
         # One for all fillings: fresh memory would cost a good part of the time that reading does.
         frames = np.empty((SHUFFLED_CHUNKS * CHUNK + self.batch_size, 64, 64, 3), np.uint8)
+        own = np.empty(len(frames), bool)
         filled = 0
         for first in range(0, len(order), SHUFFLED_CHUNKS):
-            for at, start, stop in (self.parts[i] for i in order[first : first + SHUFFLED_CHUNKS]):
-                read = self.store.read_frames(at, "frames", start, stop)
-                frames[filled : filled + len(read)] = read
-                filled += len(read)
+            for place, i in enumerate(order[first : first + SHUFFLED_CHUNKS], first):
+                at, start, stop = self.parts[i]
+                into = slice(filled, filled + stop - start)
+                own[into] = place % self.ranks == self.rank
+                if own[filled]:
+                    frames[into] = self.store.read_frames(at, "frames", start, stop)
+                filled = into.stop
             which = mixed(filled)
             whole = filled - filled % self.batch_size
             for batch in which[:whole].reshape(-1, self.batch_size):
-                yield torch.from_numpy(frames[batch])
+                rows = np.flatnonzero(own[batch])
+                yield Frames(torch.from_numpy(frames[batch[rows]]), torch.from_numpy(rows))
             filled -= whole
-            frames[:filled] = frames[which[whole:]]
+            frames[:filled], own[:filled] = frames[which[whole:]], own[which[whole:]]
 
 
 def _stride(chunks: int, longest: int) -> int:
@@ -136,7 +154,8 @@ class SequenceBatches(IterableDataset[Sequences]):
 
     Each lane walks through episodes in an order of its own, `steps` steps a batch, so that M's
     state may be carried from a batch to the next; `restart` says where it must be zeroed.
-    Some of the lanes may keep to the newest episodes.
+    Some of the lanes may keep to the newest episodes. Of several ranks each has every so many-th
+    lane, and reads no episodes but theirs.
     """
 
     def __init__(
@@ -148,16 +167,19 @@ class SequenceBatches(IterableDataset[Sequences]):
         seed: int,
         seen: int = 0,
         newest: tuple[int, int] = (0, 1),
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         """Leaves out the first `seen` batches, without reading them.
 
         `newest` is how many lanes walk through how many of the last episodes alone.
         """
-        self.store, self.episodes, self.lanes, self.steps = store, episodes, lanes, steps
+        self.store, self.episodes, self.steps = store, episodes, steps
+        self.lanes = range(rank, lanes, ranks)
         self.seed, self.seen, self.newest = seed, seen, newest
 
     def __iter__(self) -> Iterator[Sequences]:
-        lanes = [self._lane(lane) for lane in range(self.lanes)]
+        lanes = [self._lane(lane) for lane in self.lanes]
         while True:
             pieces = [next(lane) for lane in lanes]
             yield Sequences(*(torch.stack(field, dim=1) for field in zip(*pieces, strict=True)))

@@ -21,9 +21,9 @@ class SeveralSizes:
             object.__setattr__(self, "each", MDNRNNSizes(**self.each))
 
 
-def save_rnn(path: str | Path, rnn: MDNRNN) -> None:
-    """Writes M."""
-    write_checkpoint(path, rnn.state_dict(), rnn.sizes)
+def save_rnn(path: str | Path, rnn: MDNRNN, devices: int = 1) -> None:
+    """Writes M, which was trained on so many devices."""
+    write_checkpoint(path, rnn.state_dict(), rnn.sizes, devices)
 
 
 def load_rnn(path: str | Path, latent_size: int, action_size: int) -> MDNRNN:
@@ -36,14 +36,18 @@ def load_rnn(path: str | Path, latent_size: int, action_size: int) -> MDNRNN:
     return fill(path, MDNRNN(sizes), tensors)
 
 
-def save_rnns(path: str | Path, rnns: Sequence[MDNRNN]) -> None:
-    """Writes several M's of equal sizes as one file; there may be none."""
+def save_rnns(path: str | Path, rnns: Sequence[MDNRNN], devices: int = 1) -> None:
+    """Writes several M's of equal sizes as one file; there may be none.
+
+    They were trained on so many devices, one after the other.
+    """
     named = {
         f"{number}.{name}": tensor
         for number, rnn in enumerate(rnns)
         for name, tensor in rnn.state_dict().items()
     }
-    write_checkpoint(path, named, SeveralSizes(len(rnns), rnns[0].sizes if rnns else None))
+    sizes = SeveralSizes(len(rnns), rnns[0].sizes if rnns else None)
+    write_checkpoint(path, named, sizes, devices)
 
 
 def load_rnns(path: str | Path, latent_size: int, action_size: int) -> list[MDNRNN]:

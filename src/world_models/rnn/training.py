@@ -17,6 +17,7 @@ from world_models.rnn.mixture import negative_log_likelihood
 from world_models.rnn.model import MDNRNN, MDNRNNSizes, Prediction, State
 from world_models.tasks.base import Task
 from world_models.training.checkpoint import batches_seen
+from world_models.training.ranks import mean, of_all, own, rank, ranks, total
 from world_models.training.trainer import decaying_adam, log_training
 from world_models.vae.model import sample_latent
 
@@ -28,7 +29,8 @@ class RNNTraining(pl.LightningModule):
 
     Latents are drawn anew from V's posterior for each batch, and M's state is carried from each
     batch to the next, through pieces of the same episodes (the paper's code for TakeCover). Being
-    buffers, it is in Lightning's checkpoints too.
+    buffers, it is in Lightning's checkpoints too, of all lanes, also where several ranks have a
+    share of them each.
     """
 
     hidden: Tensor
@@ -55,28 +57,30 @@ class RNNTraining(pl.LightningModule):
 
     def training_step(self, batch: Sequences) -> Tensor:
         """Returns the loss of a batch of sequences."""
-        losses, _, (self.hidden, self.cell) = self._losses(batch, State(self.hidden, self.cell))
+        losses, _, state = self._losses(batch, State(own(self.hidden), own(self.cell)))
+        self.hidden, self.cell = (of_all(part) for part in state)
         loss = torch.stack(list(losses.values())).sum()
         log_training(self, losses | {"loss": loss})
         return loss
 
     def on_validation_start(self) -> None:
         """Zeroes M's state: validation episodes begin anew each time."""
-        self._validating = self.rnn.initial_state(self.config.lanes)
+        self._validating = self.rnn.initial_state(self.config.lanes // ranks())
         self._flags = torch.zeros(3)
 
     def validation_step(self, batch: Sequences) -> None:
         """Logs the losses, and how well the done head tells the last step of an episode."""
         losses, prediction, self._validating = self._losses(batch, self._validating)
         lanes = batch.reward.shape[1]
-        self.log_dict({f"validation/{k}": v for k, v in losses.items()}, batch_size=lanes)
+        named = {f"validation/{name}": value for name, value in losses.items()}
+        self.log_dict(named, batch_size=lanes, sync_dist=True)
         if prediction.reward is not None:
             error = (prediction.reward - batch.reward).abs().mean()
-            self.log("validation/reward_error", error, batch_size=lanes)
+            self.log("validation/reward_error", error, batch_size=lanes, sync_dist=True)
         if prediction.done_logit is not None:
             said = prediction.done_logit > 0
             counts = [(said & batch.done).sum(), said.sum(), batch.done.sum()]
-            self._flags += torch.stack(counts).cpu()
+            self._flags += total(torch.stack(counts)).cpu()
 
     def on_validation_epoch_end(self) -> None:
         """Logs precision and recall of the done head over all validation steps.
@@ -84,21 +88,21 @@ class RNNTraining(pl.LightningModule):
         They are 0 where there is no case."""
         if self.config.done_head:
             hits, said, true = self._flags.tolist()
-            self.log("validation/done_precision", hits / max(said, 1))
-            self.log("validation/done_recall", hits / max(true, 1))
+            self.log("validation/done_precision", hits / max(said, 1), sync_dist=True)
+            self.log("validation/done_recall", hits / max(true, 1), sync_dist=True)
 
     def _losses(
         self, batch: Sequences, state: State
     ) -> tuple[dict[str, Tensor], Prediction, State]:
-        latent = sample_latent(batch.mu, batch.logvar, torch.randn_like(batch.mu))
-        following = sample_latent(batch.next_mu, batch.next_logvar, torch.randn_like(batch.mu))
+        latent = sample_latent(batch.mu, batch.logvar, self._noise(batch))
+        following = sample_latent(batch.next_mu, batch.next_logvar, self._noise(batch))
         action = self.task.to_model(batch.action)
         hidden, state = self.rnn.advance(latent, action, batch.restart, state)
         prediction = self.rnn.predict(hidden)
         # What follows an episode's end was never seen: it is no target.
         goes_on = (~batch.done).unsqueeze(-1).float()
         nll = (negative_log_likelihood(prediction.mixture, following) * goes_on).mean()
-        nll = nll / goes_on.mean().clamp(min=1e-6)
+        nll = nll / mean(goes_on.mean()).clamp(min=1e-6)
         losses = {"nll": nll}
         if prediction.reward is not None:
             losses["reward"] = mse_loss(prediction.reward, batch.reward)
@@ -109,6 +113,12 @@ class RNNTraining(pl.LightningModule):
                 pos_weight=torch.tensor(self.config.done_weight),
             )
         return losses, prediction, State(state.hidden.detach(), state.cell.detach())
+
+    def _noise(self, batch: Sequences) -> Tensor:
+        """Standard normal, as the latents; all ranks draw the same, for all lanes."""
+        steps, _, size = batch.mu.shape
+        noise = torch.randn(steps, self.config.lanes, size, device=batch.mu.device)
+        return noise[:, rank() :: ranks()]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Returns Adam, whose learning rate decays each batch down to a floor."""
@@ -146,7 +156,8 @@ class SequenceData(pl.LightningDataModule):
         newest: tuple[int, int] = (0, 1),
     ) -> SequenceBatches:
         config = self.config
-        return SequenceBatches(self.store, episodes, config.lanes, config.steps, seed, seen, newest)
+        shape = config.lanes, config.steps
+        return SequenceBatches(self.store, episodes, *shape, seed, seen, newest, rank(), ranks())
 
 
 class _First(IterableDataset[Sequences]):

@@ -20,14 +20,19 @@ Sizes = TypeVar("Sizes")
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def write_checkpoint(path: str | Path, tensors: Mapping[str, Tensor], sizes: Any) -> None:
-    """Writes tensors, with a dataclass of sizes in the header; equal contents make equal bytes."""
+def write_checkpoint(
+    path: str | Path, tensors: Mapping[str, Tensor], sizes: Any, devices: int = 1
+) -> None:
+    """Writes tensors, with a dataclass of sizes in the header; equal contents make equal bytes.
+
+    The header says on how many devices they were trained, where it was more than one.
+    """
     contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     # One entry: safetensors writes several in any order. What a model has none of is left out.
     known = {name: size for name, size in asdict(sizes).items() if size is not None}
-    model = json.dumps({"layout": LAYOUT, "sizes": known})
+    model = {"layout": LAYOUT, "sizes": known} | ({"devices": devices} if devices > 1 else {})
     with atomic_write(path) as aside:
-        aside.write_bytes(save(contents, metadata={"model": model}))
+        aside.write_bytes(save(contents, metadata={"model": json.dumps(model)}))
 
 
 def read_checkpoint(path: str | Path, kind: type[Sizes]) -> tuple[dict[str, Tensor], Sizes]:

@@ -17,12 +17,13 @@ class KeepCheckpoint(Callback):
     """Keeps the training after each validation and at its end.
 
     Lightning keeps the weights, the optimiser, the schedule and the count of batches, which is also
-    the position in the data. Added here: torch's random numbers, and the last metrics. It's kept
-    *after* validation, which draws random numbers too.
+    the position in the data. Added here: torch's random numbers, which all ranks draw alike, the
+    last metrics, and on how many devices it was trained. It's kept *after* validation, which draws
+    random numbers too.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, devices: int = 1) -> None:
+        self.path, self.devices = path, devices
         self.metrics: dict[str, float] = {}
         """The last of training and of validation, by name."""
         self._kept_at = 0
@@ -30,18 +31,22 @@ class KeepCheckpoint(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what Lightning is to keep."""
-        random = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
-        return {"metrics": self.metrics, "random": random}
+        random = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            random["cuda"] = torch.cuda.get_rng_state()
+        return {"metrics": self.metrics, "random": random, "devices": self.devices}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes what Lightning kept, before the training goes on."""
         self.metrics, self._random = state_dict["metrics"], state_dict["random"]
+        self.devices = max(self.devices, state_dict["devices"])
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Takes up the random numbers, now that the making of the data's iterator has drawn one."""
         if self._random is not None:
             torch.set_rng_state(self._random["cpu"])
-            torch.cuda.set_rng_state_all(self._random["cuda"])
+            if torch.cuda.is_available():
+                torch.cuda.set_rng_state(self._random["cuda"])
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Keeps the training."""
@@ -70,19 +75,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
 
-def batches_kept(path: Path) -> int:
+def batches_kept(path: Path, leads: bool = True) -> int:
     """Returns how many batches the training kept at `path` has seen; 0 where none is kept.
 
-    A damaged file is not believed: it goes away, and stderr says so.
+    A damaged file is not believed. The process that leads removes it, and says so on stderr.
     """
     if not path.exists():
         return 0
     try:
         return _read(path)["global_step"]
     except Exception:  # a damaged file makes zipfile and torch raise almost anything
-        path.unlink()
-        print(f"{path}: damaged: the training starts over", file=sys.stderr)
+        if leads:
+            path.unlink()
+            print(f"{path}: damaged: the training starts over", file=sys.stderr)
         return 0
+
+
+def devices_kept(path: Path) -> int:
+    """Returns on how many devices at a time the training kept at `path` was trained, at most."""
+    return _read(path)["callbacks"][KeepCheckpoint.__qualname__]["devices"]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,17 +1,22 @@
 """The Trainer that both V and M are trained with."""
 
 import logging
+import os
 import signal
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.strategies import DDPStrategy
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
@@ -20,6 +25,7 @@ from world_models.runtime.errors import DivergedError
 from world_models.runtime.precision import training_precision
 from world_models.runtime.progress import Progress
 from world_models.training.checkpoint import AtomicCheckpointIO, KeepCheckpoint, batches_kept
+from world_models.training.ranks import ONE_DEVICE, Devices, mean
 
 # Lightning under this torch; nothing that a user could fix.
 PYTREE_WARNING = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
@@ -54,6 +60,16 @@ class MetricsLogger(Logger):
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Does nothing: the stage logs its parameters itself."""
+
+
+class AverageLoss(Callback):
+    """Makes of each rank's part of a batch's loss the whole, for the callbacks after it."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *batch: Any
+    ) -> None:
+        """Replaces it."""
+        outputs["loss"] = mean(outputs["loss"])
 
 
 class StopWhereNotFinite(Callback):
@@ -114,6 +130,7 @@ def fit(
     log: Log,
     state: Path,
     gradient_clip: float | None = None,
+    devices: Devices = ONE_DEVICE,
 ) -> dict[str, float]:
     """Trains for a number of batches, validating and keeping a checkpoint every few.
 
@@ -121,22 +138,29 @@ def fit(
     its checkpoint, and ends with the weights and metrics that it would have had; one that had
     ended returns them. (On one machine, with as many threads of torch, and on a CPU.)
 
+    On several devices a process for each trains its part of the same batches. Where the first of
+    a machine isn't one of torchrun's, it starts the others: they run its command once more.
+
     Args:
         state: the folder of the checkpoint, `last.ckpt`, of this training and no other; an empty
             one makes it start afresh.
         gradient_clip: each gradient value is clipped to +- this.
+        devices: a process whose rank is above 0 shows, logs and writes nothing.
 
     Raises:
-        ConfigError: this machine can't compute in that precision.
+        ConfigError: this machine can't compute in that precision, or has fewer devices.
         DivergedError: the loss is not finite any more; the checkpoint before that is kept.
         KeyboardInterrupt: on Ctrl-C.
     """
     precision = training_precision(precision)
+    devices.require()
     _quieten()
     kept = state / "last.ckpt"
-    done = batches_kept(kept)
-    keep = KeepCheckpoint(kept)
-    progress = Progress(label, batches, "batches", done)
+    done = batches_kept(kept, devices.leads)
+    keep = KeepCheckpoint(kept, devices.count)
+    progress = Progress(label, batches, "batches", done) if devices.leads else None
+    # Lightning would begin with its seed anew where it makes several processes one group.
+    os.environ.pop("PL_GLOBAL_SEED", None)
     trainer = pl.Trainer(
         max_steps=batches,
         val_check_interval=min(validate_every, batches),
@@ -145,19 +169,25 @@ def fit(
         precision=precision,
         gradient_clip_val=gradient_clip,
         gradient_clip_algorithm="value" if gradient_clip else None,
-        logger=MetricsLogger(log),
+        logger=MetricsLogger(log if devices.leads else _nothing),
         log_every_n_steps=LOG_EVERY,
-        devices=1,
-        callbacks=[StopWhereNotFinite(kept, validate_every), ShowProgress(progress), keep],
-        # One process trains, whatever the environment says of Slurm's tasks, torchrun's or MPI's.
-        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+        devices=devices.devices,
+        num_nodes=devices.num_nodes,
+        strategy="auto" if devices.are_one else DDPStrategy(broadcast_buffers=False),
+        callbacks=[
+            AverageLoss(),
+            StopWhereNotFinite(kept, validate_every),
+            *([ShowProgress(progress)] if progress else []),
+            keep,
+        ],
+        plugins=[AtomicCheckpointIO(), _environment(devices)],
         enable_checkpointing=False,  # Lightning's own
         enable_progress_bar=False,
         enable_model_summary=False,
     )
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        with progress:
+        with progress or nullcontext():
             trainer.fit(module, data, ckpt_path=kept if done else None, weights_only=True)
     except SystemExit as exit_:
         if exit_.code != 1:
@@ -166,6 +196,18 @@ def fit(
         signal.signal(signal.SIGINT, on_interrupt)
         raise KeyboardInterrupt from None
     return keep.metrics
+
+
+def _environment(devices: Devices) -> ClusterEnvironment:
+    """Who starts the processes; one device is one process's, whatever the environment says of
+    Slurm's tasks, torchrun's or MPI's."""
+    if devices.count > 1 and TorchElasticEnvironment.detect():
+        return TorchElasticEnvironment()
+    return LightningEnvironment()
+
+
+def _nothing(metrics: Mapping[str, float], batch: int) -> None:
+    """Takes metrics, and leaves them."""
 
 
 def seed_everything(seed: int) -> None:
@@ -180,7 +222,8 @@ def log_training(module: pl.LightningModule, metrics: Mapping[str, Tensor]) -> N
     """
     batch = module.global_step + 1
     if batch % LOG_EVERY == 0 or batch == module.trainer.max_steps:
-        module.log_dict({f"train/{name}": value for name, value in metrics.items()})
+        named = {f"train/{name}": value for name, value in metrics.items()}
+        module.log_dict(named, sync_dist=True)
 
 
 def decaying_adam(

@@ -6,9 +6,9 @@ from world_models.runtime.checkpoint import fill, read_checkpoint, write_checkpo
 from world_models.vae.model import VAE, VAESizes
 
 
-def save_vae(path: str | Path, vae: VAE) -> None:
-    """Writes V."""
-    write_checkpoint(path, vae.state_dict(), vae.sizes)
+def save_vae(path: str | Path, vae: VAE, devices: int = 1) -> None:
+    """Writes V, which was trained on so many devices."""
+    write_checkpoint(path, vae.state_dict(), vae.sizes, devices)
 
 
 def load_vae(path: str | Path) -> VAE:

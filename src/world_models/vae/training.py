@@ -1,13 +1,15 @@
 """V as a LightningModule, and its frames as a LightningDataModule."""
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from world_models.data.datasets import FrameBatches, split_episodes
+from world_models.data.datasets import FrameBatches, Frames, split_episodes
 from world_models.data.store import EpisodeStore
 from world_models.training.checkpoint import batches_seen
+from world_models.training.ranks import rank, ranks
 from world_models.training.trainer import decaying_adam, log_training
 from world_models.vae.config import VAEConfig
 from world_models.vae.model import (
@@ -30,25 +32,31 @@ class VAETraining(pl.LightningModule):
         self.config = config
         self.vae = VAE(VAESizes(config.latent_size))
 
-    def training_step(self, frames: Tensor) -> Tensor:
-        """Returns the loss of a batch of frames (N, 64, 64, 3) of bytes."""
-        losses = self._losses(frames)
+    def training_step(self, batch: Frames) -> Tensor:
+        """Returns the loss of a batch of frames; of several ranks each returns its part."""
+        losses = self._losses(batch)
         log_training(self, losses)
         return losses["loss"]
 
-    def validation_step(self, frames: Tensor) -> None:
+    def validation_step(self, batch: Frames) -> None:
         """Logs the same on frames of episodes that V is not trained on."""
-        losses = self._losses(frames)
-        self.log_dict({f"validation/{k}": v for k, v in losses.items()}, batch_size=len(frames))
+        losses = {f"validation/{name}": value for name, value in self._losses(batch).items()}
+        self.log_dict(losses, batch_size=self.config.batch_size, sync_dist=True)
 
-    def _losses(self, frames: Tensor) -> dict[str, Tensor]:
-        images = to_images(frames)
-        reconstructions, mu, logvar = self.vae(images)
-        error = reconstruction_error(reconstructions, images).mean()
+    def _losses(self, batch: Frames) -> dict[str, Tensor]:
+        images = to_images(batch.frames)
+        # All ranks draw the same, for all frames.
+        noise = torch.randn(self.config.batch_size, self.config.latent_size, device=images.device)
+        reconstructions, mu, logvar = self.vae(images, noise[batch.rows])
+        error = self._mean(reconstruction_error(reconstructions, images))
         kl = kl_divergence(mu, logvar)
         free = self.config.free_nats * self.config.latent_size
-        loss = error + kl.clamp(min=free).mean()
-        return {"loss": loss, "reconstruction": error, "kl": kl.mean()}
+        loss = error + self._mean(kl.clamp(min=free))
+        return {"loss": loss, "reconstruction": error, "kl": self._mean(kl)}
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """A rank's part of a mean over the batch: the mean of all ranks' parts is that one."""
+        return values.sum() / (self.config.batch_size / ranks())
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Returns Adam, as in the paper."""
@@ -64,14 +72,18 @@ class FrameData(pl.LightningDataModule):
         self.store, self.config, self.seed = store, config, seed
         self.train_episodes, self.validation_episodes = split_episodes(store)
 
-    def train_dataloader(self) -> DataLoader[Tensor]:
+    def train_dataloader(self) -> DataLoader[Frames]:
         """Returns batches of frames in random order, without end."""
         size, seen = self.config.batch_size, batches_seen(self)
-        batches = FrameBatches(self.store, self.train_episodes, size, self.seed, seen)
+        batches = FrameBatches(
+            self.store, self.train_episodes, size, self.seed, seen, rank(), ranks()
+        )
         return DataLoader(batches, batch_size=None)
 
-    def val_dataloader(self) -> DataLoader[Tensor]:
+    def val_dataloader(self) -> DataLoader[Frames]:
         """Returns batches of held-out frames, in order."""
         size = self.config.batch_size
-        batches = FrameBatches(self.store, self.validation_episodes, size, None)
+        batches = FrameBatches(
+            self.store, self.validation_episodes, size, None, rank=rank(), ranks=ranks()
+        )
         return DataLoader(batches, batch_size=None)

@@ -1,0 +1,79 @@
+"""A stage that trains on several devices: a process each, of which only the first is DVC's.
+
+Lightning starts those of one machine, by the stage's own command. Those of several machines are
+torchrun's:
+
+    torchrun --nnodes 2 --node-rank 0 --nproc-per-node 4 --master-addr … --master-port … \\
+        -m pipelines.ranks vae@carracing
+
+There rank 0 runs the stage by DVC, also where it has the results already, since the others wait.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from world_models.params import MachineConfig
+from world_models.runtime.errors import ConfigError
+from world_models.training.ranks import Devices
+
+STATE = "WORLD_MODELS_STATE"
+"""Of rank 0, for the others: the folder of what the stage has done, below the project's."""
+
+
+def rank(machine: MachineConfig) -> int:
+    """Returns which of a training's processes this is; 0 where there is one, whatever the
+    environment says of Slurm's tasks, torchrun's or MPI's."""
+    if machine.devices * machine.num_nodes == 1:
+        return 0
+    return int(os.environ.get("RANK" if _is_torchruns() else "LOCAL_RANK", 0))
+
+
+def devices(machine: MachineConfig) -> Devices:
+    """Returns what a stage trains on; raises ConfigError where torchrun has started others."""
+    found = Devices(machine.devices, machine.num_nodes, machine.strategy, rank(machine))
+    if found.count == 1:
+        return found
+    asked = f"machine: {found.num_nodes} num_nodes of {found.devices} devices"
+    if _is_torchruns() and found.count != int(os.environ["WORLD_SIZE"]):
+        raise ConfigError(f"{asked}: torchrun has started {os.environ['WORLD_SIZE']} processes")
+    if found.num_nodes > 1 and not _is_torchruns():
+        raise ConfigError(f"{asked}: start the stage by torchrun: docs/how-to/cluster.md says how")
+    return found
+
+
+def lead(state: Path) -> None:
+    """Tells the other processes that they may begin, and where the training is kept."""
+    os.environ[STATE] = str(state)  # Lightning's inherit it
+    if _is_torchruns():
+        _store().set(STATE, str(state))
+
+
+def follow() -> Path:
+    """Waits for what `lead` says."""
+    return Path(os.environ.get(STATE) or _store().get(STATE).decode())
+
+
+def _is_torchruns() -> bool:
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def _store() -> Any:
+    """Of torchrun, which all its processes can read and write."""
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+    return TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+
+
+def main() -> None:
+    """Becomes the process that torchrun wants: DVC's, or another rank of its stage."""
+    stage, _, round_ = sys.argv[1].partition("@")
+    command = [sys.executable, "-m", f"pipelines.{stage}", round_]
+    if os.environ["RANK"] == "0":
+        command = ["dvc", "repro", "--force", "--single-item", sys.argv[1]]
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main()
