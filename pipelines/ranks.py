@@ -11,6 +11,7 @@ There rank 0 runs the stage by DVC, also where it has the results already, since
 
 import os
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,10 @@ def _store() -> Any:
     """Of torchrun, which all its processes can read and write."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-    return TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+    at = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return TCPStore(
+        *at, timeout=timedelta(days=1)
+    )  # rank 0 may wait for another that has the state
 
 
 def main() -> None:

@@ -1,11 +1,13 @@
 """Pendulum's pipeline, run once a session, and copies of it to go on from."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
+from moto.server import ThreadedMotoServer
 
 from tests.projects import ALONE, SMALL, copy_finished, make_finished
 
@@ -58,3 +60,19 @@ def copy(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
         return project
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[tuple[str, Any]]:
+    """The address of an S3 on loopback with a bucket, `storage`, and a client of it."""
+    import boto3
+
+    served = ThreadedMotoServer("127.0.0.1", port=0)
+    served.start()
+    address = "http://{}:{}".format(*served.get_host_and_port())
+    key, secret = CREDENTIALS.values()
+    keys = {"aws_access_key_id": key, "aws_secret_access_key": secret}
+    client = boto3.client("s3", endpoint_url=address, region_name="us-east-1", **keys)
+    client.create_bucket(Bucket="storage")
+    yield address, client
+    served.stop()

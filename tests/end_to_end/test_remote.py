@@ -3,7 +3,6 @@
 import sys
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests import projects
 from tests.end_to_end.conftest import CREDENTIALS
@@ -36,21 +35,6 @@ def dvc(folder, *arguments, expected=0):
     return run(folder, sys.executable, "-m", "dvc", *arguments, expected=expected)
 
 
-@pytest.fixture(scope="module")
-def server():
-    """An S3 on loopback, with a bucket."""
-    import boto3
-
-    served = ThreadedMotoServer("127.0.0.1", port=0)
-    served.start()
-    address = "http://{}:{}".format(*served.get_host_and_port())
-    keys = {"aws_access_key_id": KEY, "aws_secret_access_key": SECRET}
-    client = boto3.client("s3", endpoint_url=address, region_name="us-east-1", **keys)
-    client.create_bucket(Bucket="storage")
-    yield address, client
-    served.stop()
-
-
 @pytest.fixture(params=["s3", "folder"])
 def shared(request, tmp_path):
     """A project of two stages, pushed; a clone of it that knows the remote; and how to damage
@@ -62,7 +46,7 @@ def shared(request, tmp_path):
     (project / ".dvc" / "config").write_text((projects.ROOT / ".dvc" / "config").read_text())
     (project / "dvc.yaml").write_text(STAGES)
     if request.param == "s3":
-        address, client = request.getfixturevalue("server")
+        address, client = request.getfixturevalue("s3")
         prefix = tmp_path.name
         dvc(project, "remote", "add", "-d", "storage", f"s3://storage/{prefix}")
         dvc(project, "remote", "modify", "storage", "endpointurl", address)
@@ -127,11 +111,11 @@ def test_credentials_are_in_no_commit_and_no_log(shared):
 
 
 @pytest.fixture(scope="module")
-def pipeline(server, finished, copy, tmp_path_factory):
+def pipeline(s3, finished, copy, tmp_path_factory):
     """Pendulum's pipeline and its clone, which pulled it; the credentials in the environment."""
     project, folder = copy(), tmp_path_factory.mktemp("pipeline")
     clone = folder / "clone"
-    address, _ = server
+    address, _ = s3
     dvc(project, "remote", "add", "-d", "storage", "s3://storage/pendulum")
     dvc(project, "remote", "modify", "storage", "endpointurl", address)
     projects.commit(project, "There is a remote")

@@ -17,6 +17,7 @@ import pytest
 import safetensors.torch
 import torch
 import yaml
+from mlflow import MlflowClient
 
 from pipelines import context
 from pipelines.controller import keep
@@ -248,6 +249,46 @@ def test_dreamers_are_trained_beside_m_which_stays_as_it_is(project, run_here):
             assert torch.equal(one.heads.weight, other.heads.weight) == equal
     losses = json.loads(Path("reports/pendulum/rnn.json").read_text())
     assert losses["dreamer-1/validation/nll"] != losses["dreamer-2/validation/nll"]
+
+
+def devices_in(file):
+    with safetensors.safe_open(file, framework="pt") as opened:
+        return json.loads(opened.metadata()["model"]).get("devices")
+
+
+def test_m_and_its_dreamer_are_trained_on_two_devices_as_one_stage(project, run_here, tracking):
+    small = {
+        "smoke__pendulum__rnn__dreamers": 1,
+        "smoke__pendulum__rnn__hidden_size": 16,
+        "smoke__all__rnn__batches": 4,
+        "smoke__all__rnn__validate_every": 2,
+    }
+    report = Path("reports/pendulum/rnn.json")
+    models = [Path("models/pendulum", f"{name}.safetensors") for name in ("rnn", "dreamers")]
+    write_episodes(project, "latents")
+    save_vae(Path("models/pendulum/vae.safetensors"), VAE(VAESizes(16)))
+    set_parameters(project, scale="smoke", **small)
+    assert run_here("rnn", "pendulum") == 0
+    alone, files = json.loads(report.read_text()), made(project)
+    assert [devices_in(file) for file in models] == [None, None]
+    set_parameters(project, scale="smoke", machine__devices=2, **small)
+    done = subprocess.run(command("rnn", "pendulum"), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(report.read_text()) == pytest.approx(alone, rel=1e-4, abs=1e-5)
+    assert made(project) == files
+    assert [devices_in(file) for file in models] == [2, 2]
+    said = [line.split(",")[0] for line in done.stderr.splitlines()]
+    assert said == ["rnn: 4/4 batches", "dreamer-1: 4/4 batches"]
+    (run,) = MlflowClient(tracking).search_runs(["1"], "tags.stage = 'rnn' and tags.devices = '2'")
+    assert run.data.metrics["train/loss"] == pytest.approx(alone["train/loss"], rel=1e-4)
+
+
+def test_lanes_that_the_devices_can_not_share_are_named(project, refused_here):
+    write_episodes(project, "latents")
+    save_vae(Path("models/pendulum/vae.safetensors"), VAE(VAESizes(16)))
+    set_parameters(project, scale="smoke", machine__devices=3)
+    line = refused_here("rnn", "pendulum")
+    assert line == "rnn: rnn.lanes: 4: 3 devices can't share them"
 
 
 def test_a_search_in_the_dreams_of_others_wants_some(project, refused_here):

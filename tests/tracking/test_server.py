@@ -1,22 +1,17 @@
 """A real MLflow server that dies, hangs and comes back while a stage is at work."""
 
-import os
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 from mlflow import MlflowClient
 
 from tests.agents import as_model, write_agent
+from tests.servers import MLflowServer, free_port
 from tests.waiting import stderr, wait_for
 from world_models.tracking import delivery
 from world_models.tracking.client import existing_store
@@ -24,62 +19,10 @@ from world_models.tracking.registry import download_version, model_name
 from world_models.tracking.run import StageRun, stage_run
 
 
-class Server:
-    """`mlflow server` on loopback, with a store in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port, self.process = folder, free_port(), None
-        self.uri = f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Returns once it answers."""
-        command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
-        command += ["--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with (self.folder / "log").open("a") as log:
-            self.process = subprocess.Popen(
-                command,
-                stdout=log,
-                stderr=log,
-                env=os.environ | quiet,
-                cwd=self.folder,
-                start_new_session=True,
-            )
-        wait_for(self.answers, 120)
-
-    def answers(self) -> bool:
-        """Whether it is up."""
-        try:
-            return bool(urlopen(f"{self.uri}/health", timeout=2).status == 200)
-        except (URLError, OSError):
-            return False
-
-    def signal(self, number: int) -> None:
-        """To it and its workers."""
-        assert self.process is not None
-        os.killpg(self.process.pid, number)
-
-    def kill(self) -> None:
-        """At once."""
-        if self.process is not None:
-            self.signal(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MLflowServer]:
     """One for all tests, up or not: to start takes it many seconds."""
-    one = Server(tmp_path_factory.mktemp("server"))
+    one = MLflowServer(tmp_path_factory.mktemp("server"))
     try:
         yield one
     finally:
@@ -87,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture
-def running(server: Server) -> Server:
+def running(server: MLflowServer) -> MLflowServer:
     """The same, up."""
     if server.process is None:
         server.start()
@@ -95,7 +38,9 @@ def running(server: Server) -> Server:
 
 
 @pytest.fixture
-def patient(running: Server, impatient: None, monkeypatch: pytest.MonkeyPatch) -> Server:
+def patient(
+    running: MLflowServer, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> MLflowServer:
     """The same, which on a busy machine may take over a second to answer, and which closes the
     connection after a fault of its own."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
@@ -133,12 +78,12 @@ def train(run: StageRun, first: int) -> float:
     return longest
 
 
-def losses(server: Server, run: StageRun) -> list[float]:
+def losses(server: MLflowServer, run: StageRun) -> list[float]:
     client = MlflowClient(tracking_uri=server.uri)
     return [metric.value for metric in client.get_metric_history(run.run_id, "loss")]
 
 
-def status(server: Server, run: StageRun) -> str:
+def status(server: MLflowServer, run: StageRun) -> str:
     return str(MlflowClient(tracking_uri=server.uri).get_run(run.run_id).info.status)
 
 

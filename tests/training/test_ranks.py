@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -24,7 +25,7 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def together(processes, stores):  # noqa: F811
-    """Gives a function that trains in so many processes: what each reports, or nothing if killed."""
+    """Gives a function that trains in processes: what each reports, or nothing if killed."""
 
     def together(kind, ranks, state, death=None):
         port = free_port()
@@ -91,7 +92,7 @@ def killed(together, kind, tmp_path_factory):
     """Gives a function that copies what two processes have left that were killed."""
     state = tmp_path_factory.mktemp("killed") / "state"
     together(kind, 2, state, ("training", 13))
-    return lambda to: shutil.copytree(state, to)
+    return lambda to: Path(shutil.copytree(state, to))
 
 
 def test_two_that_were_killed_end_as_if_they_had_not_been(together, kind, both, killed, tmp_path):
