@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -264,10 +264,8 @@ def main(
 def _follow(name: str, params: Params, work: Callable[[Context], None]) -> None:
     """Trains with a stage that another process runs: that one alone has DVC, locks and MLflow."""
     task, files, state = get_task(params.task), RoundFiles(params.round), project_root() / follow()
-    try:
+    with suppress(DivergedError):  # the other says it
         work(Context(name, task, params, files, StageRun(), state, leads=False))
-    except DivergedError:
-        sys.exit(1)  # the other says it
 
 
 def _run(
@@ -300,7 +298,7 @@ def _run(
         ) as run,
     ):
         context = Context(name, task, params, RoundFiles(round_), run, state, variant)
-        lead(state.relative_to(root))
+        lead(params.general(MachineConfig), state.relative_to(root))
         run.log_params({"seed": params.seed})
         run.describe(description(work, params))
         if dvc_stage:

@@ -44,16 +44,19 @@ def devices(machine: MachineConfig) -> Devices:
     return found
 
 
-def lead(state: Path) -> None:
-    """Tells the other processes that they may begin, and where the training is kept."""
-    os.environ[STATE] = str(state)  # Lightning's inherit it
+def lead(machine: MachineConfig, state: Path) -> None:
+    """Tells the other processes, if there are any, that they may begin and where it is kept."""
+    if machine.devices * machine.num_nodes == 1:
+        return
     if _is_torchruns():
         _store().set(STATE, str(state))
+    else:
+        os.environ[STATE] = str(state)  # Lightning's inherit it
 
 
 def follow() -> Path:
     """Waits for what `lead` says."""
-    return Path(os.environ.get(STATE) or _store().get(STATE).decode())
+    return Path(_store().get(STATE).decode() if _is_torchruns() else os.environ[STATE])
 
 
 def _is_torchruns() -> bool:

@@ -117,6 +117,29 @@ def test_two_go_on_where_one_was_killed(together, kind, alone, tmp_path):
     assert_near(leader["logged"], after_the_kill(alone["logged"]))
 
 
+def test_two_that_see_other_checkpoints_do_not_begin(
+    processes,  # noqa: F811
+    stores,  # noqa: F811
+    killed,
+    kind,
+    tmp_path,
+    capfd,
+):
+    states, port = [killed(tmp_path / "one"), tmp_path / "other"], free_port()
+    started = [
+        processes.Process(
+            target=mortal.run_rank, args=(kind, stores[kind].folder, state, rank, 2, port)
+        )
+        for rank, state in enumerate(states)
+    ]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [1, 1]
+    assert "would go on after 0 and 8 batches: all machines" in capfd.readouterr().err
+
+
 def test_more_gpus_than_there_are_is_one_line(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)

@@ -21,11 +21,11 @@ from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from world_models.runtime.config import Precision
-from world_models.runtime.errors import DivergedError
+from world_models.runtime.errors import DivergedError, WorldModelsError
 from world_models.runtime.precision import training_precision
 from world_models.runtime.progress import Progress
 from world_models.training.checkpoint import AtomicCheckpointIO, KeepCheckpoint, batches_kept
-from world_models.training.ranks import ONE_DEVICE, Devices, mean
+from world_models.training.ranks import ONE_DEVICE, Devices, mean, of_all
 
 # Lightning under this torch; nothing that a user could fix.
 PYTREE_WARNING = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
@@ -62,13 +62,22 @@ class MetricsLogger(Logger):
         """Does nothing: the stage logs its parameters itself."""
 
 
-class AverageLoss(Callback):
-    """Makes of each rank's part of a batch's loss the whole, for the callbacks after it."""
+class KeepTogether(Callback):
+    """Sees that all ranks begin at one batch, and makes of their parts of its loss the whole."""
+
+    def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Raises WorldModelsError where not all see the same checkpoint."""
+        seen = of_all(torch.tensor([trainer.global_step], device=module.device)).unique().tolist()
+        if len(seen) > 1:
+            raise WorldModelsError(
+                f"the processes would go on after {' and '.join(map(str, seen))} batches: "
+                "all machines must have the same .state/, on a disk that they share"
+            )
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, module: pl.LightningModule, outputs: Any, *batch: Any
     ) -> None:
-        """Replaces it."""
+        """Replaces a rank's part, for the callbacks after this."""
         outputs["loss"] = mean(outputs["loss"])
 
 
@@ -150,6 +159,7 @@ def fit(
     Raises:
         ConfigError: this machine can't compute in that precision, or has fewer devices.
         DivergedError: the loss is not finite any more; the checkpoint before that is kept.
+        WorldModelsError: the processes of several machines see different checkpoints.
         KeyboardInterrupt: on Ctrl-C.
     """
     precision = training_precision(precision)
@@ -175,7 +185,7 @@ def fit(
         num_nodes=devices.num_nodes,
         strategy="auto" if devices.are_one else DDPStrategy(broadcast_buffers=False),
         callbacks=[
-            AverageLoss(),
+            KeepTogether(),
             StopWhereNotFinite(kept, validate_every),
             *([ShowProgress(progress)] if progress else []),
             keep,
