@@ -1,9 +1,9 @@
-"""A stage that trains on several devices: a process each, of which only the first is DVC's.
+r"""A stage that trains on several devices: a process each, of which only the first is DVC's.
 
 Lightning starts those of one machine, by the stage's own command. Those of several machines are
 torchrun's:
 
-    torchrun --nnodes 2 --node-rank 0 --nproc-per-node 4 --master-addr … --master-port … \\
+    torchrun --nnodes 2 --node-rank 0 --nproc-per-node 4 --master-addr … --master-port … \
         -m pipelines.ranks vae@carracing
 
 There rank 0 runs the stage by DVC, also where it has the results already, since the others wait.

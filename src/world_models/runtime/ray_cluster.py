@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+from typing import Any
 
 from world_models.runtime.errors import ExtraError, WorldModelsError
 
@@ -32,7 +33,7 @@ def connect(address: str | None, cpus: int) -> None:
         return
     if address is not None and not _answers(address):
         raise WorldModelsError(f"RAY_ADDRESS: no Ray cluster answers at {address}")
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
