@@ -34,7 +34,7 @@ def of_kind(kind):
 
 
 def test_the_image_is_made_by_the_steps_of_readme():
-    needs = re.search(r"\*\*Needs:\*\* Linux \(x86-64\), Python ([\d.]+), (\w+) and (\w+)", README)
+    needs = re.search(r"You need Linux \(x86-64\), Python ([\d.]+), (\w+) and (\w+)", README)
     python, *programs = needs.groups()
     assert of_kind("FROM") == [f"python:{python}-slim-bookworm"]
     system, environment = of_kind("RUN")

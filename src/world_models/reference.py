@@ -19,7 +19,7 @@ the values in force, where each comes from, and how to set it.
 def in_force(params: Params) -> list[tuple[str, str, str, str]]:
     """Returns a row a parameter: its name, its value, where that comes from, and how to set it."""
     rows = [("parameter", "value", "from", "set it with")]
-    rows += [(name, shown(value), PARAMS.name, f"-S {name}=…") for name, value in general(params)]
+    rows += general(params)
     for section, kind in SECTIONS.items():
         values, origins = params.section(kind).model_dump(), params.origins(section)
         for name, value in values.items():
@@ -30,13 +30,16 @@ def in_force(params: Params) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def general(params: Params) -> Iterator[tuple[str, object]]:
-    """Yields names and values of what is the same at every scale."""
-    yield "scale", params.scale
-    yield "seed", params.seed
+def general(params: Params) -> Iterator[tuple[str, str, str, str]]:
+    """Yields the same rows of what is the same at every scale."""
+    for name in ("scale", "seed"):
+        yield name, shown(getattr(params, name)), PARAMS.name, f"-S {name}=…"
     for section, kind in GENERAL.items():
-        for name, value in params.general(kind).model_dump().items():
-            yield f"{section}.{name}", value
+        config = params.general(kind)
+        for field, value in config.model_dump().items():
+            name, is_there = f"{section}.{field}", field in config.model_fields_set
+            origin, plus = (PARAMS.name, "") if is_there else ("the default", "+")
+            yield name, shown(value), origin, f"-S {plus}{name}=…"
 
 
 def reference() -> str:
