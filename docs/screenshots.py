@@ -32,6 +32,8 @@ COMPARED = 5
 WAIT_S = 60
 SETTLED_S = 3
 """What a page takes to draw itself once it is there."""
+TRAINING = {"workflowType": "machine_learning"}
+"""What has MLflow show its pages for training models; a user's browser remembers the choice."""
 AXES = ["real/mean", "dream/mean", "dream_to_real_gap"]
 """Of the parallel coordinates, after the parameters that differ."""
 
@@ -65,13 +67,13 @@ def pages(client: MlflowClient, task: str) -> dict[str, str]:
     runs = [run.info.run_id for run in client.search_runs(ids, query, max_results=COMPARED)]
     if not runs:
         sys.exit(f"screenshots: no run of register for {task} in this store")
-    table = urlencode({"searchFilter": query, "workflowType": "machine_learning"}, quote_via=quote)
-    compared = urlencode({"runs": json.dumps(runs), "experiments": json.dumps(ids)})
+    table = urlencode(TRAINING | {"searchFilter": query}, quote_via=quote)
+    compared = urlencode(TRAINING | {"runs": json.dumps(runs), "experiments": json.dumps(ids)})
     return {
         "runs": f"experiments/{ids[0]}/runs?{table}",
         "compare": f"compare-runs?{compared}",
-        "lineage": f"experiments/{ids[0]}/runs/{runs[0]}",
-        "agents": f"models/world-models-{task}",
+        "lineage": f"experiments/{ids[0]}/runs/{runs[0]}?{urlencode(TRAINING)}",
+        "agents": f"models/world-models-{task}?{urlencode(TRAINING)}",
     }
 
 
