@@ -183,7 +183,7 @@ def fit(
         log_every_n_steps=LOG_EVERY,
         devices=devices.devices,
         num_nodes=devices.num_nodes,
-        strategy="auto" if devices.are_one else DDPStrategy(broadcast_buffers=False),
+        strategy="auto" if devices.are_one else DDPStrategy(forward_sync_buffers=False),
         callbacks=[
             KeepTogether(),
             StopWhereNotFinite(kept, validate_every),
@@ -258,5 +258,6 @@ def decaying_adam(
 
 def _quieten() -> None:
     """Keeps Lightning's notices of hardware and its tips out of the log."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for library in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", PYTREE_WARNING)

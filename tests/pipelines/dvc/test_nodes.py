@@ -1,0 +1,55 @@
+"""A training on two machines, here both this one: torchrun's one command on each."""
+
+import json
+import subprocess
+
+import pytest
+from safetensors import safe_open
+
+from tests.episodes import write_episodes
+from tests.projects import change_parameters, dvc, environment, make_project, store
+from tests.servers import free_port
+
+STAGE = "vae@pendulum"
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A project with episodes, whose V is trained in a moment."""
+    make_project(tmp_path, ["pendulum"])
+    write_episodes(tmp_path)
+    change_parameters(tmp_path, "smoke.all.vae", {"batches": 6, "validate_every": 3})
+    return tmp_path
+
+
+def start_node(project, rank, port):
+    command = ["torchrun", "--nnodes=2", "--nproc-per-node=1", f"--node-rank={rank}"]
+    command += ["--master-addr=127.0.0.1", f"--master-port={port}"]
+    return subprocess.Popen(
+        [*command, "-m", "pipelines.ranks", STAGE],
+        cwd=project,
+        env=environment(project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_two_nodes_train_as_one_does_and_dvc_has_what_comes_of_it(project):
+    report = project / "reports" / "pendulum" / "vae.json"
+    model = project / "models" / "pendulum" / "vae.safetensors"
+    dvc(project, "repro", "--single-item", STAGE)
+    alone = json.loads(report.read_text())
+    change_parameters(project, "machine", {"num_nodes": 2})
+    port = free_port()
+    nodes = [start_node(project, rank, port) for rank in (0, 1)]
+    said = [node.communicate()[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], said
+    assert said[0].count("vae: 6/6 batches") == 1
+    assert "batches" not in said[1]
+    assert json.loads(report.read_text()) == pytest.approx(alone, rel=1e-4)
+    with safe_open(model, framework="pt") as file:
+        assert json.loads(file.metadata()["model"])["devices"] == 2
+    runs = store(project).search_runs(["1"], order_by=["attributes.start_time ASC"])
+    assert [run.data.tags.get("devices") for run in runs] == [None, "2"]
+    assert "reports/pendulum/vae.json" not in dvc(project, "status", STAGE)
