@@ -50,12 +50,13 @@ from world_models.tasks.base import Task
 from world_models.tracking.client import present_uri
 from world_models.tracking.history import OUTPUTS, digest
 from world_models.tracking.run import StageRun, stage_run
-from world_models.training.ranks import Devices
 from world_models.vae.config import EncodeConfig, VAEConfig
 from world_models.worlds.config import DreamConfig
 
 if TYPE_CHECKING:
     import torch
+
+    from world_models.training.ranks import Devices
 
 EXPERIMENT = "world-models"
 UNKNOWN = Lineage("", {}, {})
@@ -103,7 +104,7 @@ class Context:
         return StageConfig(**{name: self.params.section(kind) for name, kind in SECTIONS.items()})  # type: ignore[arg-type]
 
     @property
-    def devices(self) -> Devices:
+    def devices(self) -> "Devices":
         """What it trains on; raises ConfigError where torchrun has started other processes."""
         return devices(self.params.general(MachineConfig))
 

@@ -13,11 +13,13 @@ import os
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from world_models.params import MachineConfig
 from world_models.runtime.errors import ConfigError
-from world_models.training.ranks import Devices
+
+if TYPE_CHECKING:
+    from world_models.training.ranks import Devices
 
 STATE = "WORLD_MODELS_STATE"
 """Of rank 0, for the others: the folder of what the stage has done, below the project's."""
@@ -31,8 +33,10 @@ def rank(machine: MachineConfig) -> int:
     return int(os.environ.get("RANK" if _is_torchruns() else "LOCAL_RANK", 0))
 
 
-def devices(machine: MachineConfig) -> Devices:
+def devices(machine: MachineConfig) -> "Devices":
     """Returns what a stage trains on; raises ConfigError where torchrun has started others."""
+    from world_models.training.ranks import Devices  # and with it torch, which takes seconds
+
     found = Devices(machine.devices, machine.num_nodes, machine.strategy, rank(machine))
     if found.count == 1:
         return found
