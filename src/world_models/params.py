@@ -61,8 +61,8 @@ class RoundConfig(Config):
 
 
 class MachineConfig(Config):
-    """What the machine can bear; it changes no result, so no stage tracks it. (Several devices
-    train as one does within rounding.)"""
+    """What the machine can bear. It changes no result, so no stage tracks it; only that several
+    devices train as one does within rounding."""
 
     executor: Executor = "local"
     """Who collects, encodes, evolves and scores. local: processes of this machine; ray: the workers
