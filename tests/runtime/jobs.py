@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from world_models.runtime.parcels import FileJob
 from world_models.runtime.processes import WorkerPool
 from world_models.runtime.worker import exit_after
 
@@ -131,6 +132,13 @@ def wait_the_first_time(job: tuple[int, Path]) -> int:
 
 def mean(parameters: np.ndarray) -> float:
     return float(parameters.mean())
+
+
+def twice(job: FileJob) -> int:
+    """Writes what it reads two times over, and returns how many bytes that is."""
+    assert job.source is not None
+    job.path.parent.mkdir(exist_ok=True)
+    return job.path.write_bytes(2 * job.source.read_bytes())
 
 
 def exit_with_parent() -> None:

@@ -19,7 +19,8 @@ def connect(address: str | None, cpus: int) -> None:
     """Connects this process to the cluster at an address, unless it has a Ray already.
 
     Without an address it starts a Ray of so many workers on this machine, for this process alone:
-    on the loopback interface, without a dashboard. It ends with the process, however that ends.
+    on the loopback interface, without a dashboard. It ends with the process, but for two of Ray's
+    own, which outlive a kill: see to that with `leave_nothing_behind`.
     Raises ExtraError where Ray isn't installed, and WorldModelsError where it doesn't start or no
     cluster answers.
     """
