@@ -68,7 +68,8 @@ def pages(client: MlflowClient, task: str) -> dict[str, str]:
     if not runs:
         sys.exit(f"screenshots: no run of register for {task} in this store")
     table = urlencode(TRAINING | {"searchFilter": query}, quote_via=quote)
-    compared = urlencode(TRAINING | {"runs": json.dumps(runs), "experiments": json.dumps(ids)})
+    chosen = {"runs": json.dumps(runs), "experiments": json.dumps(ids)}  # read from the front
+    compared = urlencode(chosen | TRAINING)
     return {
         "runs": f"experiments/{ids[0]}/runs?{table}",
         "compare": f"compare-runs?{compared}",
