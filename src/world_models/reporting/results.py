@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from world_models.reporting import paper
 from world_models.reporting.charts import plain_style, save_figure
@@ -143,6 +144,9 @@ def save_learning(path: str | Path, runs: Sequence[KeptRun]) -> None:
         for score, whose, style in landmarks(task):
             panel.axhline(score, color="grey", ls=style, lw=1, label=whose)
         panel.set(xscale="log", xlabel="million steps of evolution", ylabel="validation return")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter("")
         panel.set_title(task)
         panel.legend(fontsize="small")
     save_figure(path, figure)
