@@ -13,6 +13,7 @@ from tests.configs import SMALL_M, smoke
 from tests.counting import COUNTING
 from world_models.data.store import EpisodeStore
 from world_models.rnn.training import RNNTraining, SequenceData
+from world_models.runtime.errors import WorldModelsError
 from world_models.training import trainer
 from world_models.training.ranks import ONE_DEVICE, Devices
 from world_models.training.trainer import fit
@@ -125,18 +126,21 @@ def run(kind: str, store: Path, state: Path, death=None) -> None:
 def run_rank(
     kind: str, store: Path, state: Path, rank: int, ranks: int, port: int, death=None
 ) -> None:
-    """The same of one of several processes; what each has logged goes to `state`-RANK.json."""
+    """The same of one of several; what each has logged, or an error, goes to `state`-RANK.json."""
     os.environ |= {"LOCAL_RANK": str(rank), "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
     trainer.LOG_EVERY = 1
     logged = []
-    module, metrics = train(
-        kind,
-        EpisodeStore(store),
-        state,
-        death,
-        lambda *entry: logged.append(entry),
-        Devices(ranks, rank=rank),
-    )
-    report = {"logged": logged, "metrics": metrics, "digest": digest(module, metrics)}
+    try:
+        module, metrics = train(
+            kind,
+            EpisodeStore(store),
+            state,
+            death,
+            lambda *entry: logged.append(entry),
+            Devices(ranks, rank=rank),
+        )
+        report = {"logged": logged, "metrics": metrics, "digest": digest(module, metrics)}
+    except WorldModelsError as error:
+        report = {"error": str(error)}
     state.with_name(f"{state.name}-{rank}.json").write_text(json.dumps(report))

@@ -3,11 +3,11 @@
 import json
 import shutil
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 
+from tests.servers import free_port
 from tests.training import mortal
 from tests.training.test_checkpoint import processes, stores  # noqa: F401
 from world_models.runtime.errors import ConfigError
@@ -17,22 +17,16 @@ from world_models.training.ranks import Devices
 KINDS = ["vae", "rnn"]
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def together(processes, stores):  # noqa: F811
     """Gives a function that trains in processes: what each reports, or nothing if killed."""
 
     def together(kind, ranks, state, death=None):
-        port = free_port()
+        states = state if isinstance(state, list) else [state] * ranks
+        store, port = stores[kind].folder, free_port()
         started = [
             processes.Process(
-                target=mortal.run_rank,
-                args=(kind, stores[kind].folder, state, rank, ranks, port, death),
+                target=mortal.run_rank, args=(kind, store, states[rank], rank, ranks, port, death)
             )
             for rank in range(ranks)
         ]
@@ -42,7 +36,7 @@ def together(processes, stores):  # noqa: F811
             process.join()
         expected = -signal.SIGKILL if death else 0
         assert [process.exitcode for process in started] == [expected] * ranks
-        reports = [state.with_name(f"{state.name}-{rank}.json") for rank in range(ranks)]
+        reports = [one.with_name(f"{one.name}-{rank}.json") for rank, one in enumerate(states)]
         return [] if death else [json.loads(report.read_text()) for report in reports]
 
     return together
@@ -117,27 +111,11 @@ def test_two_go_on_where_one_was_killed(together, kind, alone, tmp_path):
     assert_near(leader["logged"], after_the_kill(alone["logged"]))
 
 
-def test_two_that_see_other_checkpoints_do_not_begin(
-    processes,  # noqa: F811
-    stores,  # noqa: F811
-    killed,
-    kind,
-    tmp_path,
-    capfd,
-):
-    states, port = [killed(tmp_path / "one"), tmp_path / "other"], free_port()
-    started = [
-        processes.Process(
-            target=mortal.run_rank, args=(kind, stores[kind].folder, state, rank, 2, port)
-        )
-        for rank, state in enumerate(states)
-    ]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join()
-    assert [process.exitcode for process in started] == [1, 1]
-    assert "would go on after 0 and 8 batches: all machines" in capfd.readouterr().err
+def test_two_that_see_other_checkpoints_do_not_begin(together, kind, killed, tmp_path):
+    killed(tmp_path / "one")
+    one, other = together(kind, 2, [tmp_path / "one", tmp_path / "other"])
+    assert "would go on after 0 and 8 batches: all machines" in one["error"]
+    assert other == one
 
 
 def test_more_gpus_than_there_are_is_one_line(monkeypatch):
