@@ -170,7 +170,16 @@ def test_a_run_explains_itself_in_few_words(made, task):
         tags = logged.data.tags
         own = {key for key in tags if not key.startswith("mlflow.")}
         assert own == {
-            *("stage", "task", "round", "scale", "git_revision", "start", "precision.auto"),
+            *(
+                "stage",
+                "task",
+                "round",
+                "scale",
+                "git_revision",
+                "start",
+                "precision.auto",
+                "machine",
+            ),
             *("dvc.stage", "dvc.stage_key", "dvc.outputs"),
         }
         stage = name.partition("@")[0]
