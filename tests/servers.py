@@ -56,7 +56,8 @@ class MLflowServer:
             self.folder / "log"
         ).read_text()
         try:
-            return bool(urlopen(f"{self.uri}/health", timeout=2).status == 200)
+            with urlopen(f"{self.uri}/health", timeout=2) as answer:
+                return bool(answer.status == 200)
         except (URLError, OSError):
             return False
 
