@@ -104,7 +104,7 @@ def test_services_are_for_this_machine_alone_unless_told_otherwise():
 
 def test_all_that_compose_wants_to_know_is_on_the_page():
     wanted = set(re.findall(r"(?<!\$)\$\{(\w+)", (ROOT / "compose.yaml").read_text()))
-    (example,) = re.findall(r"```\n(POSTGRES_PASSWORD=.*?)```", PAGE, re.S)
+    (example,) = re.findall(r"```text\n(POSTGRES_PASSWORD=.*?)```", PAGE, re.S)
     assert set(re.findall(r"^(\w+)=", example, re.M)) == wanted
 
 

@@ -22,7 +22,7 @@ from tests.projects import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = ("python", "sh", "yaml")
-SHOWN = ("bibtex", "text")
+SHOWN = ("bibtex", "ini", "text")
 """Languages in which there is nothing to run."""
 PROGRAMS = ("dvc ", "make ", "python -m ", "world-models ")
 NOTE = re.compile(r"<!-- (?:run by (?P<tests>.+)|not run: (?P<reason>.+)) -->\s*")

@@ -51,11 +51,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def copy(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+def copy(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Give a function that copies the finished project with its cache and its runs."""
 
-    def copy() -> Path:
-        project = tmp_path_factory.mktemp("copied") / finished.name
+    def copy(name: str = finished.name) -> Path:
+        project = tmp_path_factory.mktemp("copied") / name
         copy_finished(finished, project)
         return project
 
