@@ -91,9 +91,12 @@ class QuietHandler(SimpleHTTPRequestHandler):
         """Says nothing."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def open_browser():
-    """Give a function that opens a Chromium of some size; all are closed in the end."""
+    """Give a function that opens a Chromium of some size.
+
+    All are closed with the module: a page that dreams on would take its part of the cores.
+    """
     from selenium import webdriver
 
     opened = []
@@ -116,7 +119,7 @@ def open_browser():
         browser.quit()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(open_browser):
     """One that tests share, one page after the other."""
     assert shutil.which(CHROMIUM)
