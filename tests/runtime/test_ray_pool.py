@@ -225,7 +225,9 @@ def test_no_worker_outlives_who_works_for(cluster, tmp_path):
     wait_for(lambda: not any(map(works, workers)), 120)
 
 
-def test_a_ray_of_our_own_listens_on_the_loopback_interface_and_ends_with_its_process(tmp_path):
+def test_a_ray_of_our_own_listens_on_the_loopback_interface_and_its_workers_end_with_its_process(
+    tmp_path,
+):
     driver, workers = drive(tmp_path)
     family = [driver, *driver.children(recursive=True)]
     assert {*workers} < {*family}
@@ -235,7 +237,7 @@ def test_a_ray_of_our_own_listens_on_the_loopback_interface_and_ends_with_its_pr
     driver.wait()
     assert listening
     assert listening <= LOOPBACK
-    wait_for(lambda: not any(map(works, family)))
+    wait_for(lambda: not any(map(works, workers)))
 
 
 def test_ctrl_c_ends_it_at_once(pool, tmp_path):

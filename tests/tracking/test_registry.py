@@ -1,14 +1,18 @@
 """Agents in the registry of a real SQLite store."""
 
+import sqlite3
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
 from tests.agents import as_model, write_agent
 from world_models.runtime.errors import TrackingError
-from world_models.tracking.client import existing_store
+from world_models.tracking.client import existing_store, is_permanent
 from world_models.tracking.embedded import default_uri
 from world_models.tracking.registry import (
     download_version,
@@ -119,6 +123,16 @@ def test_a_version_is_taken_out_by_its_number(registered, tmp_path):
 def test_a_version_that_is_not_there_is_named(registered, tmp_path, task, version):
     with pytest.raises(TrackingError, match=f"world-models-{task}: no version '{version}'"):
         download_version(registered, model_name(task), version, tmp_path)
+
+
+def test_what_two_have_made_at_once_is_not_refused_for_good():
+    with closing(sqlite3.connect(":memory:")) as database:
+        database.execute("create table datasets (name text unique)")
+        database.execute("insert into datasets values ('collect')")
+        with pytest.raises(sqlite3.IntegrityError) as twice:
+            database.execute("insert into datasets values ('collect')")
+    assert not is_permanent(MlflowException(str(twice.value), BAD_REQUEST))
+    assert is_permanent(MlflowException("no such thing", BAD_REQUEST))
 
 
 def test_no_store_is_made_by_looking_for_one(tmp_path):

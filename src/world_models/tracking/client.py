@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,8 @@ LEVELS = {
 """What libraries are to say on stderr."""
 
 REFUSALS = {"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"}
+COLLISION = re.compile("unique constraint", re.IGNORECASE)
+"""What a database says, and MLflow calls a bad request, where two make the same at once."""
 HOPELESS = {
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP),
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTSUP),
@@ -125,4 +128,5 @@ def is_permanent(error: Exception) -> bool:
         return True
     from mlflow.exceptions import MlflowException
 
-    return isinstance(error, MlflowException) and error.error_code in REFUSALS
+    refused = isinstance(error, MlflowException) and error.error_code in REFUSALS
+    return refused and not COLLISION.search(str(error))
