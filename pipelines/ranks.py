@@ -28,7 +28,7 @@ STATE = "WORLD_MODELS_STATE"
 def rank(machine: MachineConfig) -> int:
     """Returns which of a training's processes this is; 0 where there is one, whatever the
     environment says of Slurm's tasks, torchrun's or MPI's."""
-    if machine.devices * machine.num_nodes == 1:
+    if _is_alone(machine):
         return 0
     return int(os.environ.get("RANK" if _is_torchruns() else "LOCAL_RANK", 0))
 
@@ -50,7 +50,7 @@ def devices(machine: MachineConfig) -> "Devices":
 
 def lead(machine: MachineConfig, state: Path) -> None:
     """Tells the other processes, if there are any, that they may begin and where it is kept."""
-    if machine.devices * machine.num_nodes == 1:
+    if _is_alone(machine):
         return
     if _is_torchruns():
         _store().set(STATE, str(state))
@@ -63,6 +63,10 @@ def follow() -> Path:
     return Path(_store().get(STATE).decode() if _is_torchruns() else os.environ[STATE])
 
 
+def _is_alone(machine: MachineConfig) -> bool:
+    return machine.devices * machine.num_nodes == 1
+
+
 def _is_torchruns() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
@@ -72,9 +76,8 @@ def _store() -> Any:
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     at = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    return TCPStore(
-        *at, timeout=timedelta(days=1)
-    )  # rank 0 may wait for another that has the state
+    # Rank 0 may wait for another process that has the state.
+    return TCPStore(*at, timeout=timedelta(days=1))
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Agents that have learned nothing."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
@@ -11,7 +12,9 @@ from world_models.layout import AgentFiles
 from world_models.rnn.checkpoint import save_rnn
 from world_models.rnn.model import MDNRNN, MDNRNNSizes
 from world_models.tasks import get_task
+from world_models.tracking.embedded import default_uri
 from world_models.tracking.registry import AgentModel
+from world_models.tracking.run import StageRun, stage_run
 from world_models.vae.checkpoint import save_vae
 from world_models.vae.model import VAE, VAESizes
 from world_models.vae.starts import save_starts
@@ -39,6 +42,18 @@ def write_agent(
     save_controllers(files.controller, a_controller(latent + hidden, task, not still))
     save_starts(files.starts, torch.zeros(3, 2, latent))
     return files
+
+
+def registering(root: Path, task: str) -> AbstractContextManager[StageRun]:
+    """A run of stage register in the store embedded in a folder."""
+    return stage_run(
+        uri=default_uri(root),
+        experiment="world-models",
+        stage="register",
+        task=task,
+        scale="smoke",
+        revision="abc123",
+    )
 
 
 def as_model(task: str, files: AgentFiles) -> AgentModel:

@@ -9,12 +9,11 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from tests.agents import as_model, write_agent
+from tests.agents import as_model, registering, write_agent
 from world_models.agent import Agent
 from world_models.tracking.client import existing_store
 from world_models.tracking.embedded import default_uri
 from world_models.tracking.registry import register
-from world_models.tracking.run import stage_run
 from world_models.worlds.games import open_lanes
 
 STEPS = 40
@@ -40,14 +39,7 @@ def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("store")
     files = write_agent(folder / "agent")
     model = as_model("pendulum", files)
-    with stage_run(
-        uri=default_uri(folder),
-        experiment="world-models",
-        stage="register",
-        task="pendulum",
-        scale="smoke",
-        revision="abc123",
-    ) as run:
+    with registering(folder, "pendulum") as run:
         pass
     register(existing_store(default_uri(folder)), run.run_id, model, {"real/mean": 1.0}, {})
     return folder

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
@@ -18,7 +18,7 @@ from world_models.collecting.config import CollectConfig
 from world_models.controller.config import ControllerConfig, DreamedBy
 from world_models.evaluation.config import EvaluateConfig, FidelityConfig
 from world_models.rnn.config import RNNConfig
-from world_models.runtime.config import Config, Count, Executor, Positive
+from world_models.runtime.config import Config, Count, Executor, Positive, Strategy
 from world_models.runtime.errors import ConfigError
 from world_models.tasks import get_task, task_names
 from world_models.vae.config import EncodeConfig, VAEConfig
@@ -77,7 +77,7 @@ class MachineConfig(Config):
     devices: Count = 1
     """GPUs of this machine, or processes where it has none, among which V's and M's batches are
     split; the run and the checkpoint say how many there were, where there were several."""
-    strategy: Literal["auto", "ddp"] = "auto"
+    strategy: Strategy = "auto"
     """How Lightning trains: auto is DDP on several devices; ddp is DDP on one too, which shows what
     it costs."""
     num_nodes: Count = 1

@@ -18,8 +18,10 @@ from world_models.cli import _parser
 from world_models.params import PARAMS, SECTIONS, Params
 from world_models.tasks import TASKS
 
-IN_SHELL = ("cat", "cd", "export", "git", "pip", "source")
-ON_CLUSTERS = ("curl", "docker", "helm", "kubectl", "mlflow", "ray", "sudo", "torchrun")
+IN_SHELL = (
+    *("cat", "cd", "export", "git", "pip", "source"),
+    *("curl", "docker", "helm", "kubectl", "mlflow", "ray", "sudo", "torchrun"),
+)
 """What else a line may begin with."""
 TARGETS = set(re.findall(r"^(\w+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -63,7 +65,7 @@ def take(lines, tmp_path):
             assert words[0] == "-m"
             assert importlib.util.find_spec(words[1])
         else:
-            assert program in IN_SHELL + ON_CLUSTERS or (ROOT / program).exists(), program
+            assert program in IN_SHELL or (ROOT / program).exists(), program
 
 
 def own(words):

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
-from tests.agents import as_model, write_agent
+from tests.agents import as_model, registering, write_agent
 from world_models.runtime.errors import TrackingError
 from world_models.tracking.client import existing_store, is_permanent
 from world_models.tracking.embedded import default_uri
@@ -20,7 +20,6 @@ from world_models.tracking.registry import (
     promote,
     register,
 )
-from world_models.tracking.run import stage_run
 
 NAME = model_name("carracing")
 
@@ -38,22 +37,11 @@ def an_agent(folder, number):
     return as_model("carracing", files)
 
 
-def pipeline_run(root):
-    return stage_run(
-        uri=default_uri(root),
-        experiment="world-models",
-        stage="pipeline",
-        task="carracing",
-        scale="smoke",
-        revision="abc123",
-    )
-
-
 @pytest.fixture(scope="module")
 def registered(root):
     """A client of the store, in which two agents are registered."""
     for number in (1, 2):
-        with pipeline_run(root) as run:
+        with registering(root, "carracing") as run:
             scores, tags = {"real/mean": float(number)}, {"returns": f"md5-{number}"}
             run.register(an_agent(root / str(number), number), scores, tags)
     return existing_store(default_uri(root))
@@ -106,7 +94,7 @@ def test_what_is_registered_again_after_a_failure_makes_no_second_version(regist
 def test_it_is_quiet_also_where_warnings_are_errors(registered, root, capfd):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # as PYTHONWARNINGS does
-        with pipeline_run(root) as run:
+        with registering(root, "takecover") as run:
             run.register(as_model("takecover", write_agent(root / "3")), {}, {})
     assert capfd.readouterr() == ("", "")
     assert registered.get_model_version(model_name("takecover"), "1").run_id == run.run_id

@@ -1,5 +1,7 @@
 """Small data sets to train on."""
 
+import multiprocessing
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,16 @@ def latents(tmp_path_factory):
         )
     write_shard(shard_path(folder, 0), episodes, 1)
     return EpisodeStore(folder)
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """New processes have imported torch and Lightning already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.training.mortal"])
+    return context
+
+
+@pytest.fixture(scope="module")
+def stores(frames, latents):
+    return {"vae": frames, "rnn": latents}

@@ -1,6 +1,5 @@
 """A training that was killed ends as if it had not been, to the last bit."""
 
-import multiprocessing
 import pathlib
 import signal
 
@@ -32,19 +31,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """New processes have imported torch and Lightning already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.training.mortal"])
-    return context
-
-
-@pytest.fixture(scope="module")
-def stores(frames, latents):
-    return {"vae": frames, "rnn": latents}
 
 
 @pytest.fixture(scope="module")

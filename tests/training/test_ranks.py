@@ -9,7 +9,6 @@ import pytest
 
 from tests.servers import free_port
 from tests.training import mortal
-from tests.training.test_checkpoint import processes, stores  # noqa: F401
 from world_models.runtime.errors import ConfigError
 from world_models.training.checkpoint import devices_kept
 from world_models.training.ranks import Devices
@@ -18,7 +17,7 @@ KINDS = ["vae", "rnn"]
 
 
 @pytest.fixture(scope="module")
-def together(processes, stores):  # noqa: F811
+def together(processes, stores):
     """Gives a function that trains in processes: what each reports, or nothing if killed."""
 
     def together(kind, ranks, state, death=None):

@@ -11,6 +11,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(gt=0, le=1)]
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 Executor = Literal["local", "ray"]
+Strategy = Literal["auto", "ddp"]
 WeightsPrecision = Literal["auto", "32-true", "bf16-true"]
 
 

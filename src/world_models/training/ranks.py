@@ -4,15 +4,13 @@ Each has its part of every batch. Rank 0 leads: it alone logs and writes.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from world_models.runtime.config import Strategy
 from world_models.runtime.errors import ConfigError
-
-Strategy = Literal["auto", "ddp"]
 
 
 @dataclass(frozen=True)
