@@ -2,20 +2,20 @@
 
 import ctypes
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """glibc's numbers for two options of malloc."""
-NEVER, MMAP_MOST = -1, 2**25
-"""What they are set to: the latter in bytes, the most that every glibc takes."""
+NEVER, NONE = -1, 0
+"""What they are set to: when memory is given back, and how many blocks are mapped by themselves."""
 
 
 def keep_freed_memory() -> None:
     """Has this process keep what it frees, where malloc is glibc's.
 
     What a network's layer frees may otherwise go back to the system, to be fetched again page by
-    page at the next batch. Whether it does hangs on what the process has allocated before.
-    Processes that it starts don't inherit this.
+    page at the next batch. Whether it does hangs on what the process has allocated before, and a
+    block of 32 MB or more always does. Processes that it starts don't inherit this.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_TRIM_THRESHOLD, NEVER)
-        mallopt(M_MMAP_THRESHOLD, MMAP_MOST)
+        mallopt(M_MMAP_MAX, NONE)
