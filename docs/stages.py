@@ -31,9 +31,9 @@ ROUND is one of `rounds` in `params.yaml`. A game's first round has its name: `c
 the round that it goes on from, or `nothing`. GAME is the round's game, SCALE the scale in force,
 and SETTINGS the round's block of parameters.
 
-A stage runs again where a byte of what it reads, or of its code, or one of its parameters has
-changed. Files under `data/`, `models/`, `exports/` and `sweeps/` are DVC's; tables and scores under
-`reports/` are git's.
+A stage runs again where one of its parameters has changed, or a byte of what it reads or of its
+code. DVC keeps the files under `data/`, `models/`, `exports/` and `sweeps/`, and films and pictures
+under `reports/`. The tables and scores there are in git, and all of `reports/results/`.
 """
 
 

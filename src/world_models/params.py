@@ -61,8 +61,8 @@ class RoundConfig(Config):
 
 
 class MachineConfig(Config):
-    """What the machine can bear. It changes no result, so no stage tracks it; only that several
-    devices train as one does within rounding."""
+    """What the machine can bear. It changes no result, so no stage tracks it. One exception:
+    several devices round otherwise than one, and the run says so."""
 
     executor: Executor = "local"
     """Who collects, encodes, evolves and scores. local: processes of this machine; ray: the workers
@@ -70,13 +70,13 @@ class MachineConfig(Config):
     variable WORLD_MODELS_EXECUTOR takes its place."""
     workers: Count = 2
     """Processes that play games side by side while data is collected and agents are scored; also
-    how many a Ray of its own has. A cluster's number is its own."""
+    the workers of a Ray of its own. A cluster has as many workers as CPUs."""
     shared_files: bool = False
     """A Ray cluster's workers read and write the project's files themselves, which lie under the
     same path on each of its machines; false: files are sent to them and back."""
     devices: Count = 1
     """GPUs of this machine, or processes where it has none, among which V's and M's batches are
-    split; the run and the checkpoint say how many there were, where there were several."""
+    split. Where there are several, the run and the checkpoint say how many."""
     strategy: Strategy = "auto"
     """How Lightning trains: auto is DDP on several devices; ddp is DDP on one too, which shows what
     it costs."""

@@ -9,10 +9,16 @@ REFERENCE = """# Parameters
 
 Made by `world-models params --reference` from the configs beside the code.
 
-A value comes from the first of these that has it: the block that a later round names as its
-`settings`; what the scale says of the game; what it says of all games; the game's own value in the
-paper; the default, which both of the paper's games share. `world-models params carracing` prints
-the values in force, where each comes from, and how to set it.
+A value comes from the first of these that has it:
+
+1. the block that a later round names as its `settings`
+2. what the scale says of the game
+3. what the scale says of all games
+4. the game's own value in the paper
+5. the default, which both of the paper's games share
+
+`world-models params carracing` prints the values in force, where each comes from, and how to set
+it.
 """
 
 
