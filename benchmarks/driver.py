@@ -14,11 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from benchmarks import fixtures
 from pipelines.search_context import SearchContext, controller_sizes
@@ -29,6 +26,7 @@ from world_models.controller.policy import Controllers
 from world_models.controller.search import Validation, evolve
 from world_models.data.seeds import VALIDATE
 from world_models.data.store import EpisodeStore
+from world_models.reporting.charts import save_figure
 from world_models.rnn.checkpoint import load_rnn
 from world_models.rnn.inference import rnn_for_inference
 from world_models.runtime.devices import best_device
@@ -149,7 +147,8 @@ def write(path: Path, rows: Sequence[Row]) -> None:
 
 def draw(path: Path, rows: Sequence[Row]) -> None:
     """Score against minutes: a thin line for each search, a thick one for the mean of a way."""
-    figure, axes = plt.subplots(figsize=(7, 5), layout="constrained")
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
     for number, way in enumerate(dict.fromkeys(row["way"] for row in rows)):
         own = [row for row in rows if row["way"] == way]
         searches = [
@@ -161,8 +160,7 @@ def draw(path: Path, rows: Sequence[Row]) -> None:
         axes.plot(*mean_curve(searches), color=f"C{number}", linewidth=2.5, label=way)
     axes.set(xlabel="minutes of evolution", ylabel="CarRacing's return of the search's mean")
     figure.legend(loc="outside lower center", ncols=2)
-    with atomic_write(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    save_figure(path, figure)
 
 
 def mean_curve(searches: Sequence[Sequence[Row]]) -> tuple[np.ndarray, np.ndarray]:

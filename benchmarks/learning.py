@@ -121,7 +121,8 @@ def vae_training(task: str, episodes: Episodes, effort: Effort) -> Measured:
     def loss() -> Tensor:
         images = to_images(frames)
         reconstructions, mu, logvar = vae(images)
-        return (reconstruction_error(reconstructions, images) + kl_divergence(mu, logvar)).mean()
+        kl = kl_divergence(mu, logvar).sum(1)
+        return (reconstruction_error(reconstructions, images) + kl).mean()
 
     def path(precision: Precision) -> Training:
         return Training(lambda: VAETraining(config), data, precision)

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
 from benchmarks import fixtures
 from benchmarks.worlds import SKIPPED, Playing, real_game
@@ -31,6 +32,7 @@ from world_models.params import Params
 from world_models.runtime.files import atomic_write
 from world_models.runtime.processes import OnRay, Pool
 from world_models.tasks import get_task
+from world_models.worlds.base import World
 from world_models.worlds.config import DreamConfig
 from world_models.worlds.dream import DreamFactory
 
@@ -145,15 +147,13 @@ def of_paper(task: str, measured: dict[str, Any], batches: int, diagonal: bool) 
     )
 
 
-def larger(generation: Generation, population: int, measured: dict[str, Any], kind: str) -> Any:
+def larger(
+    generation: Generation, population: int, measured: dict[str, Any], kind: str
+) -> Generation:
     """Returns the same with more candidates, each a batch."""
     times = measured["strategy_s"][str(generation.parameters)][kind]
-    return replace(
-        generation,
-        population=population,
-        batches=population,
-        strategy_s=times[str(population)],
-    )
+    strategy_s = times[str(population)]
+    return replace(generation, population=population, batches=population, strategy_s=strategy_s)
 
 
 def ways(task: str, measured: dict[str, Any]) -> dict[str, Generation]:
@@ -169,15 +169,10 @@ def ways(task: str, measured: dict[str, Any]) -> dict[str, Generation]:
 
 def show(measured: dict[str, Any]) -> None:
     """Prints the tables, and draws them."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib.figure import Figure
-
     cluster = Cluster(measured["task_s"])
     figure = Figure(figsize=(11, 4), layout="constrained")
     for axes, task in zip(figure.subplots(1, 2, sharey=True), PARAMETERS, strict=True):
-        generations = Params(Path("params.yaml"), task, "paper").section(ControllerConfig)
+        config = Params(Path("params.yaml"), task, "paper").section(ControllerConfig)
         print(f"\n{task}: efficiency by cores (a generation's seconds)")
         print(f"{'':36}" + "".join(f"{cores:>16,}" for cores in CORES))
         for name, generation in ways(task, measured).items():
@@ -193,7 +188,7 @@ def show(measured: dict[str, Any]) -> None:
         axes.set(title=task, xlabel="cores", ylim=(0, 1.05))
         for cores, batches in ((64, 64), (1_024, 1_024), (10_000, 1_024)):
             whole = simulated(of_paper(task, measured, batches, False), cores, cluster)
-            days = whole * generations.generations / 86_400
+            days = whole * config.generations / 86_400
             print(f"evolution of `paper` on {cores:,} cores: {days:.2f} days")
     figure.axes[0].set_ylabel("efficiency")
     figure.axes[0].legend()
@@ -225,7 +220,7 @@ def step_seconds(task: str, lanes: int, steps: int = 40) -> float:
         return processor_time(lambda: play(steps)) / steps
 
 
-def opened(task: str, lanes: int) -> Any:
+def opened(task: str, lanes: int) -> World:
     """Opens the world that the paper's C is evolved in."""
     if task == "carracing":
         return real_game(task, "envpool", "32-true", lanes)

@@ -149,7 +149,7 @@ def in_folder(folder: Path, paths: Iterable[Path]) -> list[Path]:
 
 def show(found: Iterable[Part]) -> Taken:
     """Prints a table, and returns what of it can go."""
-    counted, can_go = set[tuple[int, int]](), Taken(0, 0)
+    counted, unneeded = set[tuple[int, int]](), Taken(0, 0)
     print(f"{'folder':14}{'for':34}{'files':>8}{'size':>8}")
     for part in found:
         taken = measured(part.paths, counted)
@@ -157,8 +157,8 @@ def show(found: Iterable[Part]) -> Taken:
             size = naturalsize(taken.bytes)
             print(f"{part.folder!s:14}{part.purpose:34}{taken.files:8}{size:>8}")
         if part.remove is not None:
-            can_go = Taken(can_go.files + taken.files, can_go.bytes + taken.bytes)
-    return can_go
+            unneeded = Taken(unneeded.files + taken.files, unneeded.bytes + taken.bytes)
+    return unneeded
 
 
 def measured(paths: Iterable[Path], counted: set[tuple[int, int]]) -> Taken:

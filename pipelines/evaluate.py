@@ -33,7 +33,7 @@ def run(context: Context) -> None:
     """Scores the agent, and films it."""
     agent = agent_to_score(context.task, context.files.agent, context.playing_device)
     score(context, agent, ("real", "dream", "random"))
-    picture(context, agent)
+    video(context, agent)
 
 
 def score(context: Context, agent: Agent, kinds: Sequence[str]) -> None:
@@ -103,7 +103,7 @@ def report(context: Context, seeds: range, returns: dict[str, np.ndarray]) -> No
     )
 
 
-def picture(context: Context, agent: Agent) -> None:
+def video(context: Context, agent: Agent) -> None:
     """Makes a video of three panels: the game, V's reconstruction of it, and the agent's dream."""
     steps, file = context.config.evaluate.video_steps, context.files.report("agent.mp4")
     with Progress("evaluate, video", steps, "frames") as progress:

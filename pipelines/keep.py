@@ -50,21 +50,18 @@ def keep(round_: str) -> Path:
     params = Params(PARAMS, round_)
     names = [*led_to(params.chain[:-1]), *(f"{stage}@{round_}" for stage in STAGES)]
     refuse_stale(names)
-    seed = params.base_seed
-    folder = Path(RESULTS, params.scale, round_, f"seed-{seed}")
-    description = describe(params, seed, names)
-    if folder.exists():
-        if read_description(folder) != description:
-            raise ConfigError(f"{folder}: another run is kept there: remove the folder first")
-        keep_sweeps(params, folder)
-        return folder
-    with atomic_write(folder) as aside:
-        aside.mkdir()
-        for name in REPORTS:
-            shutil.copy(RoundFiles(round_).report(name), aside / name)
-        shutil.copy(PARAMS, aside / PARAMS.name)
-        keep_lock(names, aside / LOCK.name)
-        (aside / RUN).write_text(json.dumps(description, indent=2) + "\n")
+    folder = Path(RESULTS, params.scale, round_, f"seed-{params.base_seed}")
+    description = describe(params, names)
+    if not folder.exists():
+        with atomic_write(folder) as aside:
+            aside.mkdir()
+            for name in REPORTS:
+                shutil.copy(RoundFiles(round_).report(name), aside / name)
+            shutil.copy(PARAMS, aside / PARAMS.name)
+            keep_lock(names, aside / LOCK.name)
+            (aside / RUN).write_text(json.dumps(description, indent=2) + "\n")
+    elif read_description(folder) != description:
+        raise ConfigError(f"{folder}: another run is kept there: remove the folder first")
     keep_sweeps(params, folder)
     return folder
 
@@ -106,14 +103,14 @@ def keep_lock(names: list[str], path: Path) -> None:
             del lock["stages"][name]
 
 
-def describe(params: Params, seed: int, names: list[str]) -> dict[str, Any]:
+def describe(params: Params, names: list[str]) -> dict[str, Any]:
     """Returns what the run was, and how each of its stages was run."""
     runs = {name: made_by(name) for name in names}
     return {
         "scale": params.scale,
         "task": params.task,
         "round": params.round,
-        "seed": seed,
+        "seed": params.base_seed,
         "seconds": round(sum(run.seconds for run in runs.values())),
         "stages": {name: run._asdict() for name, run in runs.items()},
     }
@@ -121,8 +118,7 @@ def describe(params: Params, seed: int, names: list[str]) -> dict[str, Any]:
 
 def made_by(name: str) -> PastRun:
     """Returns the run that made a stage's results; raises ConfigError where MLflow has none."""
-    uri = present_uri()
-    run = past_run(uri, EXPERIMENT, committed(name).outputs)
+    run = past_run(present_uri(), EXPERIMENT, committed(name).outputs)
     if run is None:
         remedy = f"`dvc repro --force --single-item {name}` makes one"
         raise ConfigError(f"{name}: MLflow has no run that made its results; {remedy}")

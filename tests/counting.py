@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 
-from world_models.tasks.base import Task
+from world_models.tasks.base import Task, identity
 from world_models.vae.model import VAESizes
 
 TIME_LIMIT = 9
@@ -70,17 +70,12 @@ class Counting(gymnasium.Env[np.ndarray, np.ndarray]):
 gymnasium.register("Counting-v0", Counting)
 
 
-def same(actions: np.ndarray) -> np.ndarray:
-    """The game takes C's actions as they are."""
-    return actions
-
-
 COUNTING = Task(
     name="counting",
     env_id="tests.counting:Counting-v0",
     action_size=1,
     time_limit=TIME_LIMIT,
-    to_env=same,
+    to_env=identity,
 )
 DOUBLED = replace(COUNTING, to_model=lambda actions: 2 * actions)
 """M is fed something else than the game."""

@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 from gymnasium.spaces import Box
 
-from world_models.tasks.base import Task
+from world_models.tasks.base import Task, identity
 
 PICTURE = np.zeros((64, 64, 3), np.uint8)
 STRANGE_AT = 3
@@ -37,11 +37,6 @@ class Strange(gymnasium.Env[Any, np.ndarray]):
 gymnasium.register("Strange-v0", Strange)
 
 
-def same(actions: np.ndarray) -> np.ndarray:
-    """The game takes C's actions as they are."""
-    return actions
-
-
 def strange(**of_the_game: Any) -> Task:
     """The task of a game that shows or pays this."""
     return Task(
@@ -50,5 +45,5 @@ def strange(**of_the_game: Any) -> Task:
         env_kwargs=of_the_game,
         action_size=1,
         time_limit=9,
-        to_env=same,
+        to_env=identity,
     )

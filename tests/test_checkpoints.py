@@ -197,7 +197,7 @@ def test_a_file_holds_no_pickle_and_equal_models_make_equal_bytes(folder, rnn):
     assert b"torch" not in one.read_bytes()
 
 
-def test_a_path_may_be_text(folder, rnn):
+def test_a_path_may_be_text_and_a_missing_file_is_named(folder, rnn):
     """As it is in most code of one's own."""
     for name, save, load in [
         ("vae", partial(save_vae, vae=VAE(VAESizes(4))), load_vae),
@@ -212,16 +212,6 @@ def test_a_path_may_be_text(folder, rnn):
         refused(path, lambda load=load, path=path: load(str(path)), "missing")
         save(str(path))
         assert load(str(path)).sizes == load(path).sizes
-
-
-def test_a_missing_file_is_named(folder, rnn):
-    for name, load in [
-        ("vae", load_vae),
-        ("rnn", lambda path: load_rnn(path, 4, 2)),
-        ("controller", lambda path: load_controllers(path, rnn)),
-    ]:
-        path = folder / f"{name}.safetensors"
-        refused(path, lambda load=load, path=path: load(path), "missing")
 
 
 @pytest.mark.parametrize("kept", [0, 4, 40, 1000, -1])

@@ -26,7 +26,6 @@ GPU_FLAGS = (
     *("enable-unsafe-webgpu", "use-webgpu-adapter=swiftshader"),
 )
 TASKS = ("carracing", "takecover", "pendulum")
-READY_S = 60
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -46,12 +46,6 @@ def square_process_and_threads(number: int) -> tuple[int, int, int]:
     return number * number, os.getpid(), torch.get_num_threads()
 
 
-def die(number: int) -> int:
-    if number == 1:
-        os._exit(9)
-    return number
-
-
 def die_and_leave_a_child(file: Path) -> None:
     """As a game's engine, the child inherits what may be inherited; the file gets its number."""
     child = subprocess.Popen(["sleep", "600"], close_fds=False)

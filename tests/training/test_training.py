@@ -1,4 +1,4 @@
-"""V and M learn, the same way each time, and stop where a loss is lost."""
+"""V and M learn, and stop where a loss is lost."""
 
 import math
 import os
@@ -76,21 +76,14 @@ def losses(logged, name):
     return [metrics[name] for metrics, _ in logged if name in metrics]
 
 
-def assert_equal_weights(one, other):
-    for name, weight in one.state_dict().items():
-        torch.testing.assert_close(weight, other.state_dict()[name], rtol=0, atol=0)
-
-
-def test_v_learns_the_same_way_each_time(frames, tmp_path):
+def test_v_learns(frames, tmp_path):
     untrained, before = train_vae(frames, tmp_path / "0", changed(VAE_CONFIG, batches=1))
-    first, metrics = train_vae(frames, tmp_path / "1")
-    again, _ = train_vae(frames, tmp_path / "2")
+    trained, metrics = train_vae(frames, tmp_path / "1")
     for split in ("train", "validation"):
         assert metrics[f"{split}/loss"] < 0.8 * before[f"{split}/loss"]
         parts = metrics[f"{split}/reconstruction"] + max(metrics[f"{split}/kl"], 1.0)
         assert metrics[f"{split}/loss"] == pytest.approx(parts, rel=0.02)
-    assert_equal_weights(first, again)
-    assert (first.mu.weight != untrained.mu.weight).any()
+    assert (trained.mu.weight != untrained.mu.weight).any()
 
 
 def test_metrics_are_of_every_20th_batch_and_of_the_last(frames, tmp_path, monkeypatch):
@@ -148,13 +141,6 @@ def test_m_reports_all_that_it_learns(trained_rnn):
     steps = [step for _, step in logged]
     assert steps == sorted(steps)
     assert steps[-1] >= RNN_CONFIG.batches - 1
-
-
-def test_m_learns_the_same_way_each_time(latents, tmp_path):
-    config = changed(RNN_CONFIG, batches=10, validate_every=5)
-    (first, one), (again, other) = (train_rnn(latents, tmp_path / n, config) for n in "ab")
-    assert_equal_weights(first, again)
-    assert one == other
 
 
 def test_heads_that_m_lacks_are_neither_trained_nor_reported(latents, tmp_path):
@@ -276,12 +262,6 @@ def test_weights_that_are_no_numbers_are_not_kept(frames, tmp_path, batches):
         train_vae(frames, tmp_path, config, LosingItsWeights)
     kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert all(torch.isfinite(weight).all() for weight in kept["state_dict"].values())
-
-
-def test_one_checkpoint_is_kept_and_replaced(frames, tmp_path):
-    train_vae(frames, tmp_path, changed(VAE_CONFIG, batches=4, validate_every=2))
-    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
-    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 4
 
 
 class Interrupted(VAETraining):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from world_models.worlds.noise import LaneNoise
+from world_models.worlds.noise import LaneNoise, uniform
 
 NUMBERS = 20_000
 
@@ -107,10 +107,8 @@ def test_equal_seeds_make_equal_streams_in_any_lane():
 
 
 def test_uniform_numbers_stay_below_one_even_for_the_highest_bits():
-    from world_models.worlds.noise import _unit
-
-    assert _unit(torch.tensor([0]), 40).item() > 0
-    assert _unit(torch.tensor([-1]), 40).item() < 1
+    lowest, highest = uniform(torch.tensor([0, -1]))
+    assert 0 < lowest < highest < 1
 
 
 def test_numbers_are_splitmix64s_to_the_last_bit():

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
 from tests.dreams import STEPS, Grey, rewarding_dream
@@ -11,15 +10,6 @@ from world_models.worlds.single import SingleWorld
 
 def action_of(step):
     return np.random.default_rng(step).uniform(-1, 1, 1).astype(np.float32)
-
-
-@pytest.mark.filterwarnings(
-    "ignore:.*A Box observation space m..imum value is -?infinity",
-    "ignore:.*Not able to test alternative render modes",
-)
-@pytest.mark.parametrize("vae", [None, Grey()])
-def test_it_passes_gymnasiums_own_checks(vae):
-    check_env(SingleWorld(rewarding_dream(1, vae=vae)))
 
 
 def test_it_is_the_same_dream():

@@ -8,7 +8,6 @@ import torch
 
 from world_models.agent import Agent
 from world_models.reporting.videos import dream_from
-from world_models.vae.model import to_frames
 from world_models.worlds.base import World
 from world_models.worlds.dream import DreamWorld
 from world_models.worlds.games import open_lanes
@@ -56,15 +55,12 @@ class Session:
             for name, world in self._worlds.items()
         }
 
-    @torch.inference_mode()
     def pictures(self) -> bytes:
         """Returns three frames (64, 64, 3) of bytes: the game, what V makes of it, the dream."""
-        latent = self.real.features()[:, : self.agent.vae.sizes.latent_size]
-        seen = to_frames(self.agent.vae.decode(latent))[0].numpy(force=True)
-        dreamed = (self.dream.render() or ())[0]
-        return np.stack([self.real.frames[0], seen, dreamed]).tobytes()
+        dreamed = self.dream.render() or ()
+        return np.stack([*self.real.frames, *self.real.reconstructions(), *dreamed]).tobytes()
 
     def close(self) -> None:
-        """Closes the game."""
+        """Closes both worlds."""
         self.real.close()
         self.dream.close()

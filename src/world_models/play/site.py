@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from world_models.controller.checkpoint import load_controllers, read_task
 from world_models.controller.policy import Controllers, weights_and_biases
 from world_models.layout import AgentFiles
 from world_models.play.networks import decoder_onnx, step_onnx
@@ -20,6 +21,7 @@ from world_models.runtime.files import atomic_write
 from world_models.tasks import get_task
 from world_models.tasks.base import Control, Task
 from world_models.vae.checkpoint import load_vae
+from world_models.vae.model import kl_divergence
 from world_models.vae.starts import load_starts
 
 WEB = Path(__file__).with_name("web")
@@ -69,8 +71,6 @@ def build(out: Path, agents: Mapping[str, AgentFiles], runtime: Path = RUNTIME) 
 def write_agent(folder: Path, files: AgentFiles) -> None:
     """Writes an agent as the page reads it: two networks, first latents, and what else there is to
     know."""
-    from world_models.controller.checkpoint import load_controllers, read_task
-
     task, vae = get_task(read_task(files.controller)), load_vae(files.vae)
     size = vae.sizes.latent_size
     rnn = load_rnn(files.rnn, size, task.action_size)
@@ -116,8 +116,7 @@ def of_hand(task: Task) -> list[dict[str, Any]]:
 def information(starts: Tensor) -> Tensor:
     """Returns how much each number of z carries, in nats: V's mean KL divergence over first frames
     (S, 2, z) to (z,)."""
-    mu, logvar = starts.unbind(1)
-    return -0.5 * (1 + logvar - mu.square() - logvar.exp()).mean(0)
+    return kl_divergence(*starts.unbind(1)).mean(0)
 
 
 def of_page(name: str, controllers: Controllers) -> dict[str, Any]:

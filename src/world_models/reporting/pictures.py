@@ -1,4 +1,4 @@
-"""What a person looks at: frames beside their reconstructions, and videos."""
+"""Pictures of frames: beside their reconstructions as a PNG, one after the other as a video."""
 
 import errno
 import os

@@ -73,7 +73,7 @@ def scores(runs: Sequence[KeptRun]) -> str:
                 f"{dream.mean / real.mean:.2f}" if real.mean else "",
                 f"{run.minutes:.0f}",
                 run.precision,
-                beside(run.task),
+                papers_scores(run.task),
                 run.revision[:9],
             ]
         )
@@ -119,7 +119,7 @@ def sweeps(runs: Sequence[KeptRun]) -> list[str]:
     return parts
 
 
-def beside(task: str) -> str:
+def papers_scores(task: str) -> str:
     """Returns what the paper reports of a task, and what its agent has in today's game."""
     words = []
     if task in paper.SCORES:

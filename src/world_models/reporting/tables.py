@@ -1,4 +1,4 @@
-"""Tables and charts that hold variants of C against each other, and against the paper's."""
+"""Tables that hold variants of C against each other, and the paper's; and a chart's series."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -10,7 +10,7 @@ import torch
 
 from world_models.agent import Agent
 from world_models.reporting.pictures import beside
-from world_models.vae.model import to_frames, to_images
+from world_models.vae.model import to_images
 from world_models.worlds.base import World
 from world_models.worlds.dream import DreamWorld
 from world_models.worlds.games import open_lanes
@@ -46,9 +46,8 @@ def watch(world: World, agent: Agent, seed: int, steps: int) -> Iterator[list[np
     """
     world.begin([seed])
     for _ in range(steps):
-        features, shown = world.features(), list(world.render() or ())
+        shown = list(world.render() or ())
         if isinstance(world, RealWorld):
-            latent = features[:, : agent.vae.sizes.latent_size]
-            shown.append(to_frames(agent.vae.decode(latent))[0].numpy(force=True))
+            shown += world.reconstructions()
         yield shown
-        world.advance(agent.controller.act(features))
+        world.advance(agent.controller.act(world.features()))

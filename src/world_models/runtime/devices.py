@@ -1,4 +1,4 @@
-"""Where work runs: on which device, in threads or in processes, and how it ends."""
+"""Where work runs: on which device, in how many threads, and what the machine is called."""
 
 from __future__ import annotations
 

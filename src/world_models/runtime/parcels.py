@@ -4,11 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, Self
 
 from world_models.runtime.files import atomic_write
-
-Self = TypeVar("Self", bound="FileJob")
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class FileJob:
     source: Path | None = field(default=None, kw_only=True)
     """The file that it reads."""
 
-    def absolute(self: Self) -> Self:
+    def absolute(self) -> Self:
         """Returns the same for a process in another folder."""
         return replace(
             self, path=self.path.absolute(), source=self.source and self.source.absolute()

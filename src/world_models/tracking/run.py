@@ -57,7 +57,8 @@ class StageRun:
         """Copies a file, which has to stay for as long as the run, to the run's artifacts."""
         if not path.exists():
             raise FileNotFoundError(path)  # the stage's mistake, not MLflow's
-        self._send(path.name, partial(_log_artifact, path.resolve()))
+        file = str(path.resolve())
+        self._send(path.name, lambda client, run: client.log_artifact(run, file))
 
     def log_dataset(self, path: str, md5: str) -> None:
         """Logs a data set that the run reads: a path in the project, with what DVC hashed it to."""
@@ -65,7 +66,8 @@ class StageRun:
 
     def log_lineage(self, lineage: Mapping[str, Mapping[str, str]]) -> None:
         """Keeps, as the artifact lineage.json, the md5 of what the run has read and written."""
-        self._send("lineage", partial(_log_json, "lineage.json", dict(lineage)))
+        kept = dict(lineage)
+        self._send("lineage", lambda client, run: client.log_dict(run, kept, "lineage.json"))
 
     def describe(self, text: str, stages: Mapping[str, str] | None = None) -> None:
         """Sets the run's description, in Markdown.
@@ -171,9 +173,8 @@ def stage_run(
         run_id = _continued(client, id_file)
         if not run_id:
             group = experiment_id(client, experiment)
-            name = all_tags.get(
-                "dvc.stage", f"{stage}@{all_tags.get('round', task)}"
-            )  # vae@carracing in both
+            by_hand = f"{stage}@{all_tags.get('round', task)}"  # as DVC would call it
+            name = all_tags.get("dvc.stage", by_hand)
             run_id = _created(client, group, name, all_tags, begun)
             _remember(run_id, id_file)
         run.client, run.run_id = client, run_id
@@ -260,19 +261,11 @@ def _log_metrics(
     client.log_batch(run, metrics=[Metric(k, float(v), when, step) for k, v in metrics.items()])
 
 
-def _log_artifact(path: Path, client: "MlflowClient", run: str) -> None:
-    client.log_artifact(run, str(path))
-
-
 def _log_dataset(path: str, md5: str, client: "MlflowClient", run: str) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     dataset = Dataset(path, md5, "local", json.dumps({"uri": path}))
     client.log_inputs(run, [DatasetInput(dataset, [InputTag("mlflow.data.context", "input")])])
-
-
-def _log_json(name: str, contents: Mapping[str, object], client: "MlflowClient", run: str) -> None:
-    client.log_dict(run, dict(contents), name)
 
 
 def _agent_link(name: str, version: str) -> str:

@@ -51,7 +51,7 @@ class MetricsLogger(Logger):
 
     @property
     def version(self) -> str:
-        """The name that Lightning asks for."""
+        """The version that Lightning asks for: there is none."""
         return ""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

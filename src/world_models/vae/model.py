@@ -108,6 +108,6 @@ def reconstruction_error(reconstructions: Tensor, images: Tensor) -> Tensor:
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
-    """Returns KL(N(mu, sigma^2) || N(0, 1)) in nats, summed over z: (N,)."""
+    """Returns KL(N(mu, sigma^2) || N(0, 1)) in nats, of each number of z: (N, z)."""
     mu, logvar = mu.float(), logvar.float()
-    return -0.5 * (1 + logvar - mu.square() - logvar.exp()).sum(dim=1)
+    return -0.5 * (1 + logvar - mu.square() - logvar.exp())

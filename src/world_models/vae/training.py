@@ -49,7 +49,7 @@ class VAETraining(pl.LightningModule):
         noise = torch.randn(self.config.batch_size, self.config.latent_size, device=images.device)
         reconstructions, mu, logvar = self.vae(images, noise[batch.rows])
         error = self._mean(reconstruction_error(reconstructions, images))
-        kl = kl_divergence(mu, logvar)
+        kl = kl_divergence(mu, logvar).sum(dim=1)
         free = self.config.free_nats * self.config.latent_size
         loss = error + self._mean(kl.clamp(min=free))
         return {"loss": loss, "reconstruction": error, "kl": self._mean(kl)}

@@ -154,13 +154,10 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def _start(self, chosen: np.ndarray, seeds: Sequence[int]) -> None:
         lanes = torch.from_numpy(chosen).to(self.device)
         self.noise.seed(lanes, seeds)
-        self._begin_episodes(lanes, seeds)
-        self._begun = True
-
-    def _begin_episodes(self, lanes: Tensor, seeds: Sequence[int]) -> None:
         for rows in self._now:
             rows[lanes] = 0
         self._now.latent[lanes] = self._begin(lanes, seeds)
+        self._begun = True
 
     def step(
         self, actions: np.ndarray

@@ -10,7 +10,7 @@ from torch import Tensor
 from world_models.rnn.mixture import negative_log_likelihood
 from world_models.rnn.model import MDNRNN, State
 from world_models.tasks.base import FRAME_SIZE, Task
-from world_models.vae.model import VAE, sample_latent, to_images
+from world_models.vae.model import VAE, sample_latent, to_frames, to_images
 from world_models.worlds.base import Moment, Outcome, World, require_one_device
 from world_models.worlds.games import Lanes
 
@@ -90,6 +90,11 @@ class RealWorld(World):
     def render(self) -> tuple[np.ndarray, ...]:
         """Returns the games' frames (64, 64, 3) of bytes, as V sees them."""
         return tuple(self.frames.copy())
+
+    @torch.inference_mode()
+    def reconstructions(self) -> tuple[np.ndarray, ...]:
+        """Returns what V makes of each game's z: frames (64, 64, 3) of bytes."""
+        return tuple(to_frames(self.vae.decode(self._now.latent)).numpy(force=True))
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stops the games."""
