@@ -261,10 +261,11 @@ def main() -> None:
     model = train(task, zoo, 60 * arguments.minutes)
     seeds = TEST[: arguments.episodes]
     returns = score(model, task, zoo, seeds)
-    about = {"minutes": arguments.minutes, "steps": model.num_timesteps * zoo.skip}
+    steps = model.num_timesteps * zoo.skip
+    about = {"task": task.name, "minutes": arguments.minutes, "steps": steps}
     with atomic_write(arguments.output / task.name) as aside:
         aside.mkdir()
-        scores = {"protocol": protocol(task, "ppo"), "real": summary(returns)} | about
+        scores = about | {"protocol": protocol(task, "ppo"), "real": summary(returns)}
         (aside / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
         with (aside / "returns.csv").open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from world_models.reporting.kept import kept_runs
+from world_models.reporting.kept import kept_runs, ppo_runs
 from world_models.reporting.results import page, save_learning, save_returns
 from world_models.runtime.errors import WorldModelsError
 from world_models.runtime.files import atomic_write
@@ -18,12 +18,12 @@ FIRST_WORDS = "# Results\n\nMade by `dvc repro results` from the runs under `res
 def main() -> None:
     """Writes the page, or says in one line why it can't."""
     try:
-        runs = kept_runs(RESULTS)
+        runs, ppo = kept_runs(RESULTS), ppo_runs(RESULTS)
     except WorldModelsError as error:
         sys.exit(f"results: {error}")
     with atomic_write(PAGE) as aside:
         aside.mkdir()
-        (aside / "README.md").write_text(FIRST_WORDS + page(runs), encoding="utf-8")
+        (aside / "README.md").write_text(FIRST_WORDS + page(runs, ppo), encoding="utf-8")
         if runs:
             save_learning(aside / "learning.png", runs)
             save_returns(aside / "returns.png", runs)

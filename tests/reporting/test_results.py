@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from world_models.reporting.kept import kept_runs
+from world_models.reporting.kept import kept_runs, ppo_runs
 from world_models.reporting.results import landmarks, page, save_learning, save_returns
 from world_models.runtime.errors import ScoresError
 
@@ -40,17 +40,46 @@ def folder(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def ppo(folder):
+    """PPO's scores, as its benchmark writes them."""
+    kept = folder / "ppo" / "carracing"
+    kept.mkdir(parents=True)
+    score = {"mean": 512.3, "std": 200.0, "ci95": [470.0, 550.0], "episodes": 100}
+    about = {"task": "carracing", "minutes": 45.0, "steps": 1_250_000, "real": score}
+    (kept / "scores.json").write_text(json.dumps(about))
+    return folder
+
+
 def test_without_runs_the_page_says_what_is_missing(tmp_path):
-    assert page(kept_runs(tmp_path)).endswith(
-        "Still missing: 2 of carracing-2 at `full`, 2 of takecover at `full`, "
-        "3 of carracing at `small`, 3 of takecover at `small`, the sweep of temperature of "
-        "takecover, the sweep of inputs of carracing.\n"
-    )
+    heading, _, *rows = page(kept_runs(tmp_path), ppo_runs(tmp_path)).splitlines()
+    assert heading == "## Still to be run"
+    assert rows[2:] == [
+        "| carracing-2 at `full`, a seed each | 2 of 2 |",
+        "| takecover at `full`, a seed each | 2 of 2 |",
+        "| carracing at `small`, a seed each | 3 of 3 |",
+        "| takecover at `small`, a seed each | 3 of 3 |",
+        "| C evolved in dreams of several temperatures (the paper's table 2): takecover | 1 of 1 |",
+        "| C that sees less (the paper's table 1): carracing | 1 of 1 |",
+        "| PPO: carracing | 1 of 1 |",
+        "| PPO: takecover | 1 of 1 |",
+    ]
+
+
+def test_what_ppo_reaches_stands_beside_it(ppo):
+    text = page(kept_runs(ppo), ppo_runs(ppo))
+    assert "| carracing | 512 ± 200 [470, 550] | 100 | 45 | 1.2 |" in text
+    assert "PPO: takecover" in text
+    assert "PPO: carracing" not in text
+    (ppo / "ppo" / "carracing" / "scores.json").write_text('{"task": "carracing"}')
+    with pytest.raises(ScoresError, match=r"ppo/carracing/scores.json: damaged"):
+        ppo_runs(ppo)
 
 
 def test_the_page_has_every_run_and_their_mean_and_worst(folder):
-    text = page(kept_runs(folder))
-    assert "Still missing: 2 of takecover at `full`, 3 of carracing at `small`, 2 of tak" in text
+    text = page(kept_runs(folder), [])
+    assert "| takecover at `small`, a seed each | 2 of 3 |" in text
+    assert "carracing-2 at `full`, a seed" not in text
     rows = [line for line in text.splitlines() if line.startswith("| full | carracing-2 | 1 |")]
     scored, taken = rows
     assert "| 800 ± 100 [780, 820] |" in scored
@@ -61,12 +90,13 @@ def test_the_page_has_every_run_and_their_mean_and_worst(folder):
 
 
 def test_sweeps_stand_under_the_run_that_they_were_made_with(folder):
-    assert "the sweep of temperature of takecover" in page(kept_runs(folder))
+    planned = "(the paper's table 2): takecover | 1 of 1 |"
+    assert planned in page(kept_runs(folder), [])
     table = "| temperature | in the game |\n| --- | --- |\n| 1.15 | 700 ± 100 |\n"
     (folder / "small" / "takecover" / "seed-1" / "temperature.md").write_text(table)
-    text = page(kept_runs(folder))
+    text = page(kept_runs(folder), [])
     assert f"table 2): takecover, small, seed 1\n\n{table}" in text
-    assert "the sweep of temperature of takecover" not in text
+    assert planned not in text
 
 
 def test_learning_is_held_against_the_papers_scores():

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from world_models.evaluation.gate import parsed
-from world_models.reporting.tables import Score, read_summary
+from world_models.reporting.tables import Score, read_summary, score_of
 
 RUN = "run.json"
 """What a kept run was, and how long it took."""
@@ -51,6 +51,20 @@ class KeptRun:
         return sum(self.seconds.values()) / 60
 
 
+@dataclass(frozen=True)
+class PPORun:
+    """What PPO reached in the same game, as `python -m benchmarks.ppo` has measured it."""
+
+    task: str
+    minutes: float
+    """How long it was trained."""
+    steps: int
+    """Steps of the game that it was trained on."""
+    score: Score
+    """In the game."""
+    episodes: int
+
+
 def kept_runs(folder: str | Path) -> list[KeptRun]:
     """Reads every kept run in a folder, by scale, round and seed.
 
@@ -58,6 +72,14 @@ def kept_runs(folder: str | Path) -> list[KeptRun]:
     """
     runs = [read_run(kept) for kept in Path(folder).glob("*/*/seed-*")]
     return sorted(runs, key=lambda run: (run.scale, run.round, run.seed))
+
+
+def ppo_runs(folder: str | Path) -> list[PPORun]:
+    """Reads the runs of PPO in the folder of kept runs, by task.
+
+    Raises ScoresError where a file of one is damaged.
+    """
+    return [parsed(file, _ppo) for file in sorted(Path(folder).glob("ppo/*/scores.json"))]
 
 
 def read_run(folder: Path) -> KeptRun:
@@ -104,6 +126,17 @@ def _description(text: str) -> dict[str, Any]:
     for stage in found["stages"].values():
         stage["revision"], stage["precision"]
     return found
+
+
+def _ppo(text: str) -> PPORun:
+    found = json.loads(text)
+    return PPORun(
+        task=found["task"],
+        minutes=float(found["minutes"]),
+        steps=int(found["steps"]),
+        score=score_of(found["real"]),
+        episodes=int(found["real"]["episodes"]),
+    )
 
 
 def _returns(text: str) -> np.ndarray:

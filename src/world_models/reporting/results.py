@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator
 
 from world_models.reporting import paper
 from world_models.reporting.charts import plain_style, save_figure
-from world_models.reporting.kept import KeptRun
+from world_models.reporting.kept import KeptRun, PPORun
 from world_models.reporting.tables import interval, spread, table
 
 PLANNED: Mapping[tuple[str, str], int] = {
@@ -28,34 +28,41 @@ SWEPT: Mapping[str, str] = {
 """The paper's sweeps, and what they are."""
 PLANNED_SWEEPS: Mapping[str, str] = {"temperature": "takecover", "inputs": "carracing"}
 """The task that each of them is to be run with."""
+PLANNED_PPO = ("carracing", "takecover")
+"""Tasks that PPO is to be trained on."""
 
 
-def page(runs: Sequence[KeptRun]) -> str:
+def page(runs: Sequence[KeptRun], ppo: Sequence[PPORun]) -> str:
     """Returns the tables in Markdown."""
-    parts = [missing(runs)]
+    parts = []
     if runs:
         parts += ["## Scores", scores(runs)]
         parts += ["![How the searches learned](learning.png)"]
         parts += ["![Returns of the held-out episodes](returns.png)"]
         parts += ["## Over seeds", over_seeds(runs), "## Minutes by stage", times(runs)]
         parts += sweeps(runs)
+    if ppo:
+        parts += ["## What PPO reaches in the same time", of_ppo(ppo)]
+    if lacking := missing(runs, ppo):
+        parts += ["## Still to be run", table(["what", "how many"], lacking)]
     return "\n\n".join(part.rstrip() for part in parts) + "\n"
 
 
-def missing(runs: Sequence[KeptRun]) -> str:
-    """Returns which of the planned runs there are not yet, as a sentence."""
+def missing(runs: Sequence[KeptRun], ppo: Sequence[PPORun]) -> list[list[str]]:
+    """Returns a row for all that is planned and not there yet, and how many of how many."""
     there = [(run.scale, run.round) for run in runs]
-    lacking = [
-        f"{planned - there.count(key)} of {key[1]} at `{key[0]}`"
-        for key, planned in PLANNED.items()
-        if there.count(key) < planned
+    rows = [
+        [f"{round_} at `{scale}`, a seed each", f"{lacking} of {planned}"]
+        for (scale, round_), planned in PLANNED.items()
+        if (lacking := planned - there.count((scale, round_))) > 0
     ]
-    lacking += [
-        f"the sweep of {name} of {task}"
+    rows += [
+        [f"{SWEPT[name]}: {task}", "1 of 1"]
         for name, task in PLANNED_SWEEPS.items()
         if not any(run.task == task and name in run.sweeps for run in runs)
     ]
-    return f"Still missing: {', '.join(lacking)}." if lacking else "All planned runs are there."
+    trained = {run.task for run in ppo}
+    return rows + [[f"PPO: {task}", "1 of 1"] for task in PLANNED_PPO if task not in trained]
 
 
 def scores(runs: Sequence[KeptRun]) -> str:
@@ -117,6 +124,21 @@ def sweeps(runs: Sequence[KeptRun]) -> list[str]:
                 title = f"## {words}: {run.task}, {run.scale}, seed {run.seed}"
                 parts += [title, run.sweeps[name]]
     return parts
+
+
+def of_ppo(runs: Sequence[PPORun]) -> str:
+    """Returns a row for each task that Stable-Baselines3's PPO was trained on, from pixels."""
+    rows = [
+        [
+            *(run.task, interval(run.score), str(run.episodes)),
+            *(f"{run.minutes:.0f}", f"{run.steps / 1e6:.1f}"),
+        ]
+        for run in runs
+    ]
+    columns = ["task", "in the game", "episodes", "minutes", "million steps"]
+    note = "Stable-Baselines3's PPO from pixels, with the settings of its zoo, on the same cores. "
+    note += "It has one seed a task, and is scored on the same held-out episodes."
+    return f"{table(columns, rows)}\n{note}"
 
 
 def papers_scores(task: str) -> str:

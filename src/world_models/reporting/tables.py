@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from world_models.evaluation.gate import parsed
 from world_models.reporting.charts import Interval, Series
@@ -39,10 +39,12 @@ def read_summary(path: str | Path) -> dict[str, Score]:
 
 def _summary(text: str) -> dict[str, Score]:
     found = json.loads(text)
-    return {
-        world: Score(found[world]["mean"], found[world]["std"], tuple(found[world]["ci95"]))
-        for world in WORLDS
-    }
+    return {world: score_of(found[world]) for world in WORLDS}
+
+
+def score_of(summary: Mapping[str, Any]) -> Score:
+    """Returns the score in a summary, as `evaluation.statistics` makes it."""
+    return Score(summary["mean"], summary["std"], tuple(summary["ci95"]))
 
 
 def reported(figures: Mapping[str, tuple[float, float]]) -> dict[str, Score]:
