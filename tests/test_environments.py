@@ -99,8 +99,7 @@ def test_choices_are_the_games_own(takecover):
         np.testing.assert_array_equal(one, other)
     single = gymnasium.make(name, models=takecover, actions="discrete")
     single.reset(seed=2)
-    lane = chosen.unwrapped.world if hasattr(chosen.unwrapped, "world") else chosen.unwrapped
-    assert lane.single_observation_space.contains(single.step(1)[0])
+    assert chosen.single_observation_space.contains(single.step(1)[0])
 
 
 def test_a_choice_of_the_cars_is_that_of_gymnasiums_own_discrete_game(tmp_path):

@@ -85,6 +85,7 @@ def ppo_runs(folder: str | Path) -> list[PPORun]:
 def read_run(folder: Path) -> KeptRun:
     """Reads one; raises ScoresError where a file of it is missing or damaged."""
     described = read_description(folder)
+    *_, last = described["stages"].values()
     steps, validated = parsed(folder / "generations.csv", _learned)
     return KeptRun(
         scale=described["scale"],
@@ -92,8 +93,8 @@ def read_run(folder: Path) -> KeptRun:
         round=described["round"],
         seed=described["seed"],
         seconds={name: stage["seconds"] for name, stage in described["stages"].items()},
-        precision=[stage["precision"] for stage in described["stages"].values()][-1],
-        revision=[stage["revision"] for stage in described["stages"].values()][-1],
+        precision=last["precision"],
+        revision=last["revision"],
         machine=_machines(described["stages"].values()),
         scores=read_summary(folder / "scores.json"),
         returns=parsed(folder / "returns.csv", _returns),

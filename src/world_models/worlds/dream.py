@@ -52,7 +52,9 @@ class DreamWorld(World):
             dreamer: the M that dreams, with a state of its own; in the paper the agent's M, whose
                 state is then computed once.
             starts: mu and log sigma^2 of first frames, (S, 2, z).
+            count: how many lanes it has.
             temperature: tau > 0; 1 draws from the mixture as it was learned.
+            cell: C sees M's cell state too.
             vae: draws the frames of `render`; without it there are none.
             autoreset_mode: Gymnasium's; what happens to lanes that have finished.
             ends: `likely`: an episode ends as soon as the done head's logit is over 0; `drawn`: by

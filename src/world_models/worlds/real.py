@@ -35,6 +35,9 @@ class RealWorld(World):
         """Opens the game.
 
         Args:
+            lanes: the games, which are closed with the world.
+            rnn: the agent's M, whose state C sees.
+            cell: C sees M's cell state too.
             sampled: z is drawn from V's posterior (the paper), or else is its mean.
             patience: n > 0 cuts an episode off after n steps without a reward over 0.
             curiosity: weight in the reward of how badly M has predicted the frame that came: the

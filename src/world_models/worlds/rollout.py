@@ -22,12 +22,12 @@ STRIDE = 16
 
 
 class Played(NamedTuple):
-    """Returns and lengths of one episode a lane."""
+    """Returns and lengths of episodes, one a seed; an evaluator's are (P, S)."""
 
     returns: np.ndarray
-    """Sums of rewards (lanes,)."""
+    """Sums of rewards (seeds,)."""
     lengths: np.ndarray
-    """Steps (lanes,)."""
+    """Steps (seeds,)."""
 
 
 @torch.inference_mode()
