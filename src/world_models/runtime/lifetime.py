@@ -24,8 +24,9 @@ for found in $(grep -ls "$0" /proc/[0-9]*/environ); do
   found="${found%/environ}"
   kill -9 "${found#/proc/}"
 done
+rm -rf -- "$@"
 """
-"""Waits for the end of its input, and kills all processes with a mark."""
+"""Waits for the end of its input, kills all processes with a mark, and removes folders."""
 
 
 def die_with(process: int) -> None:
@@ -42,18 +43,20 @@ def _die_after(process: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave_nothing_behind() -> None:
+def leave_nothing_behind(*folders: Path) -> None:
     """Has all that comes of this process from now on killed when it ends, however it ends.
 
-    A game's engine that outlives who plays it waits for ever for the next step.
+    These folders are removed then. A game's engine that outlives who plays it waits for ever for
+    the next step.
     """
     mark = uuid4().hex
     end, _never_closed = os.pipe()  # it ends when nobody can write any more: with this process
     null = os.open(os.devnull, os.O_WRONLY)
     os.posix_spawn(
         "/bin/sh",
-        ["sh", "-c", KILL_MARKED, f"{MARK}={mark}"],
-        os.environ,
+        ["sh", "-c", KILL_MARKED, f"{MARK}={mark}", *map(str, folders)],
+        # Without a mark itself: it has work to do after a parent's end, too, which kills this one.
+        {name: value for name, value in os.environ.items() if name != MARK},
         file_actions=[(os.POSIX_SPAWN_DUP2, end, 0)]
         + [(os.POSIX_SPAWN_DUP2, null, output) for output in (1, 2)],
         setsid=True,  # Ctrl-C is not for it
