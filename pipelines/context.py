@@ -16,11 +16,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import pipelines
 from pipelines.dvc.lineage import Lineage, lineage, outputs, repository, run_cache, runner
 from pipelines.dvc.resume import BY_HAND, held_state, note_inputs, run_name
 from pipelines.dvc.verify import verify_inputs
 from pipelines.git import revision, untracked_code
-from pipelines.ranks import devices, follow, lead, rank
+from pipelines.ranks import devices, follow, is_loss, lead, rank
 from world_models.collecting.config import CollectConfig
 from world_models.controller.config import ControllerConfig
 from world_models.data.store import EpisodeStore
@@ -48,6 +49,7 @@ from world_models.runtime.processes import OnRay, OpenPool, WorkerPool
 from world_models.tasks import get_task
 from world_models.tasks.base import Task
 from world_models.tracking.client import present_uri
+from world_models.tracking.delivery import first_line
 from world_models.tracking.history import OUTPUTS, digest
 from world_models.tracking.run import StageRun, stage_run
 from world_models.vae.config import EncodeConfig, VAEConfig
@@ -172,7 +174,7 @@ class Context:
         if executor(machine) == "local":
             return WorkerPool
         address = os.environ.get("RAY_ADDRESS") or None
-        return OnRay(address, machine.workers, machine.shared_files)
+        return OnRay(address, machine.workers, machine.shared_files, pipelines)
 
     @property
     def playing_device(self) -> "torch.device":
@@ -258,6 +260,11 @@ def main(
         if isinstance(error, OSError) and error.errno not in USER_FAULTS:
             raise
         sys.exit(f"{name}: {explain(error, round_names(PARAMS))}")
+    except RuntimeError as error:
+        if not is_loss(error):
+            raise
+        lost = "the training has lost one of its processes (out of memory?); run again: it goes on"
+        sys.exit(f"{name}: {lost} [{first_line(error)}]")
     except KeyboardInterrupt:
         sys.exit(130)
 
