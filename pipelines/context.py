@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import errno
 import io
 import json
 import os
@@ -40,7 +39,13 @@ from world_models.pretrained import packaged
 from world_models.rnn.config import RNNConfig
 from world_models.runtime.config import Executor
 from world_models.runtime.devices import best_device, machine
-from world_models.runtime.errors import ConfigError, DivergedError, StoreError, WorldModelsError
+from world_models.runtime.errors import (
+    OF_THE_DISK,
+    ConfigError,
+    DivergedError,
+    StoreError,
+    WorldModelsError,
+)
 from world_models.runtime.files import atomic_write
 from world_models.runtime.lifetime import die_with, leave_nothing_behind
 from world_models.runtime.memory import keep_freed_memory
@@ -63,8 +68,6 @@ if TYPE_CHECKING:
 EXPERIMENT = "world-models"
 UNKNOWN = Lineage("", {}, {})
 """Where a stage comes from that DVC doesn't run."""
-USER_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
-"""Faults of the disk that a user can fix."""
 
 
 @dataclass(frozen=True)
@@ -257,7 +260,7 @@ def main(
             with repository() if "DVC_STAGE" in os.environ else nullcontext():
                 _run(name, params, getattr(arguments, "variant", ""), sections, work)
     except (WorldModelsError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in USER_FAULTS:
+        if isinstance(error, OSError) and error.errno not in OF_THE_DISK:
             raise
         sys.exit(f"{name}: {explain(error, round_names(PARAMS))}")
     except RuntimeError as error:
