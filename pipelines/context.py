@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import errno
 import io
 import json
 import os
@@ -16,11 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+import pipelines
 from pipelines.dvc.lineage import Lineage, lineage, outputs, repository, run_cache, runner
 from pipelines.dvc.resume import BY_HAND, held_state, note_inputs, run_name
 from pipelines.dvc.verify import verify_inputs
 from pipelines.git import revision, untracked_code
-from pipelines.ranks import devices, follow, lead, rank
+from pipelines.ranks import devices, follow, is_loss, lead, rank
 from world_models.collecting.config import CollectConfig
 from world_models.controller.config import ControllerConfig
 from world_models.data.store import EpisodeStore
@@ -39,7 +39,13 @@ from world_models.pretrained import packaged
 from world_models.rnn.config import RNNConfig
 from world_models.runtime.config import Executor
 from world_models.runtime.devices import best_device, machine
-from world_models.runtime.errors import ConfigError, DivergedError, StoreError, WorldModelsError
+from world_models.runtime.errors import (
+    OF_THE_DISK,
+    ConfigError,
+    DivergedError,
+    StoreError,
+    WorldModelsError,
+)
 from world_models.runtime.files import atomic_write
 from world_models.runtime.lifetime import die_with, leave_nothing_behind
 from world_models.runtime.memory import keep_freed_memory
@@ -48,6 +54,7 @@ from world_models.runtime.processes import OnRay, OpenPool, WorkerPool
 from world_models.tasks import get_task
 from world_models.tasks.base import Task
 from world_models.tracking.client import present_uri
+from world_models.tracking.delivery import first_line
 from world_models.tracking.history import OUTPUTS, digest
 from world_models.tracking.run import StageRun, stage_run
 from world_models.vae.config import EncodeConfig, VAEConfig
@@ -61,8 +68,6 @@ if TYPE_CHECKING:
 EXPERIMENT = "world-models"
 UNKNOWN = Lineage("", {}, {})
 """Where a stage comes from that DVC doesn't run."""
-USER_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
-"""Faults of the disk that a user can fix."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +177,7 @@ class Context:
         if executor(machine) == "local":
             return WorkerPool
         address = os.environ.get("RAY_ADDRESS") or None
-        return OnRay(address, machine.workers, machine.shared_files)
+        return OnRay(address, machine.workers, machine.shared_files, pipelines)
 
     @property
     def playing_device(self) -> "torch.device":
@@ -255,9 +260,14 @@ def main(
             with repository() if "DVC_STAGE" in os.environ else nullcontext():
                 _run(name, params, getattr(arguments, "variant", ""), sections, work)
     except (WorldModelsError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in USER_FAULTS:
+        if isinstance(error, OSError) and error.errno not in OF_THE_DISK:
             raise
         sys.exit(f"{name}: {explain(error, round_names(PARAMS))}")
+    except RuntimeError as error:
+        if not is_loss(error):
+            raise
+        lost = "the training has lost one of its processes (out of memory?); run again: it goes on"
+        sys.exit(f"{name}: {lost} [{first_line(error)}]")
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -15,14 +15,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from world_models.params import MachineConfig
-from world_models.runtime.errors import ConfigError
+from world_models.params import PARAMS, MachineConfig, Params
+from world_models.runtime.errors import ConfigError, WorldModelsError
 
 if TYPE_CHECKING:
     from world_models.training.ranks import Devices
 
 STATE = "WORLD_MODELS_STATE"
 """Of rank 0, for the others: the folder of what the stage has done, below the project's."""
+TRAINED = "vae", "rnn"
+"""The stages that have several processes."""
 
 
 def rank(machine: MachineConfig) -> int:
@@ -40,11 +42,12 @@ def devices(machine: MachineConfig) -> "Devices":
     found = Devices(machine.devices, machine.num_nodes, machine.strategy, rank(machine))
     if found.count == 1:
         return found
-    asked = f"machine: {found.num_nodes} num_nodes of {found.devices} devices"
-    if _is_torchruns() and found.count != int(os.environ["WORLD_SIZE"]):
-        raise ConfigError(f"{asked}: torchrun has started {os.environ['WORLD_SIZE']} processes")
-    if found.num_nodes > 1 and not _is_torchruns():
-        raise ConfigError(f"{asked}: start the stage by torchrun: docs/how-to/cluster.md says how")
+    if _is_torchruns():
+        _require_all(machine)
+    elif found.num_nodes > 1:
+        raise ConfigError(
+            f"{_asked(machine)}: start the stage by torchrun: docs/how-to/cluster.md says how"
+        )
     return found
 
 
@@ -63,8 +66,29 @@ def follow() -> Path:
     return Path(_store().get(STATE).decode() if _is_torchruns() else os.environ[STATE])
 
 
+def is_loss(error: RuntimeError) -> bool:
+    """Returns whether an error says that another process can't be reached: it has died, most often.
+
+    Of gloo's errors the text alone tells.
+    """
+    from torch.distributed import DistError  # type: ignore[attr-defined]
+
+    return isinstance(error, DistError) or "gloo/transport" in str(error)
+
+
 def _is_alone(machine: MachineConfig) -> bool:
     return machine.devices * machine.num_nodes == 1
+
+
+def _require_all(machine: MachineConfig) -> None:
+    """Raises ConfigError where torchrun has started more processes, or fewer."""
+    started = int(os.environ["WORLD_SIZE"])
+    if started != machine.devices * machine.num_nodes:
+        raise ConfigError(f"{_asked(machine)}: torchrun has started {started} processes")
+
+
+def _asked(machine: MachineConfig) -> str:
+    return f"machine: {machine.num_nodes} num_nodes of {machine.devices} devices"
 
 
 def _is_torchruns() -> bool:
@@ -83,6 +107,13 @@ def _store() -> Any:
 def main() -> None:
     """Becomes the process that torchrun wants: DVC's, or another rank of its stage."""
     stage, _, round_ = sys.argv[1].partition("@")
+    try:
+        if stage not in TRAINED:
+            raise ConfigError(f"one process runs it; several train {' or '.join(TRAINED)}")
+        # Any that the stage knows nothing of would run it beside DVC, and write what it writes.
+        _require_all(Params(PARAMS, round_).general(MachineConfig))
+    except WorldModelsError as error:
+        sys.exit(f"{stage}: {error}")
     command = [sys.executable, "-m", f"pipelines.{stage}", round_]
     if os.environ["RANK"] == "0":
         command = ["dvc", "repro", "--force", "--single-item", sys.argv[1]]

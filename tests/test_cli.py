@@ -1,5 +1,6 @@
 """The command line, as a user types it."""
 
+import errno
 import json
 import os
 import shutil
@@ -29,6 +30,15 @@ def models(tmp_path):
     """An agent for Pendulum that knows nothing."""
     write_agent(tmp_path, still=True)
     return tmp_path
+
+
+def test_a_full_disk_is_one_line(monkeypatch):
+    def film(_options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "film.mp4")
+
+    monkeypatch.setattr(cli, "_video", film)
+    with pytest.raises(SystemExit, match=r"^world-models: .* No space left on device: 'film.mp4'$"):
+        cli.main(["video", "pendulum"])
 
 
 def test_an_agent_is_scored_in_the_official_game(models, capsys):

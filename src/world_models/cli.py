@@ -12,7 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from world_models.runtime.errors import ExtraError, FileError, ScoresError, WorldModelsError
+from world_models.runtime.errors import (
+    OF_THE_DISK,
+    ExtraError,
+    FileError,
+    ScoresError,
+    WorldModelsError,
+)
 
 if TYPE_CHECKING:
     from world_models.agent import Agent, AgentFiles
@@ -34,6 +40,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(130)
     except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
+        sys.exit(f"world-models: {error}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,8 +1,13 @@
 """Which part in a training a process has, as launchers tell it."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from pipelines import ranks
+from tests.projects import ROOT
 from world_models.params import MachineConfig
 from world_models.runtime.errors import ConfigError
 from world_models.training.ranks import Devices
@@ -30,3 +35,49 @@ def test_torchruns_processes_know_their_part(monkeypatch):
 def test_lightnings_processes_know_theirs(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert ranks.devices(MachineConfig(devices=2)).rank == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "line"),
+    [
+        ("encode@carracing", "encode: one process runs it; several train vae or rnn"),
+        (
+            "vae@carracing",
+            "vae: machine: 1 num_nodes of 1 devices: torchrun has started 4 processes",
+        ),
+    ],
+)
+def test_torchrun_starts_no_process_that_the_stage_knows_nothing_of(monkeypatch, stage, line):
+    """It would run the stage beside DVC."""
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["ranks", stage])
+    monkeypatch.setattr(os, "execvp", lambda *command: pytest.fail(f"starts {command}"))
+    with pytest.raises(SystemExit) as exit_:
+        ranks.main()
+    assert exit_.value.code == line
+
+
+PAIR = """
+import os, signal, sys
+import torch
+import torch.distributed as dist
+from pipelines.ranks import is_loss
+
+rank = 0 if os.fork() else 1
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=rank, world_size=2)
+if rank:
+    os.kill(os.getpid(), signal.SIGKILL)
+try:
+    dist.all_reduce(torch.ones(1))
+except RuntimeError as error:
+    print(is_loss(error), is_loss(RuntimeError("shapes differ")))
+"""
+
+
+def test_a_process_that_has_died_is_known_from_the_others_errors(tmp_path):
+    said = subprocess.check_output(
+        [sys.executable, "-c", PAIR, str(tmp_path / "meet")], cwd=ROOT, text=True
+    )
+    assert said.split() == ["True", "False"]

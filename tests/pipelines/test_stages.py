@@ -330,6 +330,14 @@ def test_a_full_disk_is_one_line(refused_here):
     assert "models/vae.safetensors" in line
 
 
+def test_a_process_of_the_training_that_has_died_is_one_line(refused_here):
+    def work(_context):
+        raise RuntimeError("[/x/gloo/transport/tcp/pair.cc:553] Connection closed by peer")
+
+    line = refused_here("vae", "pendulum", work=work)
+    assert line.startswith("vae: the training has lost one of its processes (out of memory?)")
+
+
 def test_a_loss_that_is_no_number_is_one_line(refused_here):
     def work(_context):
         raise DivergedError("the loss became nan\nat batch 3")

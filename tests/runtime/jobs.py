@@ -135,6 +135,15 @@ def twice(job: FileJob) -> int:
     return job.path.write_bytes(2 * job.source.read_bytes())
 
 
+def wait_with_a_file(job: FileJob) -> None:
+    """Copies what it reads, says where, and waits for ever."""
+    assert job.source is not None
+    job.path.parent.mkdir()
+    job.path.write_bytes(job.source.read_bytes())
+    print(job.path, flush=True)
+    threading.Event().wait()
+
+
 def exit_with_parent() -> None:
     """Says its number, and waits for ever, or until its parent has ended."""
     parent = multiprocessing.parent_process()

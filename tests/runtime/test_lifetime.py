@@ -36,6 +36,23 @@ def test_what_comes_of_a_process_dies_with_it():
     wait_for(lambda: not child.is_running())
 
 
+MARKED = """
+import subprocess, sys
+from world_models.runtime.lifetime import leave_nothing_behind
+
+leave_nothing_behind()
+subprocess.run([sys.executable, "-c", sys.argv[1]])
+"""
+
+
+def test_and_so_does_what_comes_of_a_child_that_leaves_nothing_behind_itself():
+    process = start(MARKED, CHILD)
+    grandchild = psutil.Process(int(process.stdout.readline()))
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not grandchild.is_running())
+
+
 PARENT = """
 import os, subprocess, sys
 

@@ -1,6 +1,7 @@
 """Work spread over Ray: the same results, whoever dies, joins or is slow."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -33,7 +34,7 @@ from world_models.data.store import EpisodeStore
 from world_models.runtime.errors import WorldModelsError
 from world_models.runtime.parcels import FileJob
 from world_models.runtime.processes import OnRay, WorkerPool
-from world_models.runtime.ray_cluster import ON_LOOPBACK
+from world_models.runtime.ray_cluster import ON_LOOPBACK, connect
 from world_models.vae.encoding import encode
 from world_models.vae.model import VAE, VAESizes
 
@@ -41,6 +42,9 @@ os.environ[ON_LOOPBACK] = "0"  # before Ray is imported
 # A busy machine takes its time.
 os.environ["RAY_worker_register_timeout_seconds"] = "300"  # noqa: SIM112
 import ray
+from ray.exceptions import ActorDiedError, RayTaskError
+
+from world_models.runtime import ray_pool
 
 TRIES = 10
 STORE = 2**27
@@ -270,3 +274,74 @@ def test_where_ray_is_missing_or_none_answers_there_is_one_line():
             check=False,
         )
         assert line in done.stderr.splitlines()[-1]
+
+
+def test_a_cluster_of_another_version_is_one_line_that_names_both(monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.9.0\n")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(WorldModelsError, match=r"mismatch: The cluster was .* with: Ray: 2\.9\.0$"):
+        connect(None, 1)
+
+
+@pytest.mark.parametrize("name", [ray_pool.CODE, "torch", "gymnasium"])
+def test_a_worker_with_another_library_or_other_code_is_refused(name):
+    here = ray_pool.versions()
+    ray_pool._require_equal(here, "10.0.0.2")
+    wanted = f"node 10.0.0.2 has {name} 1, and this machine {here[name]}: results would differ"
+    with pytest.raises(WorldModelsError, match=re.escape(wanted)):
+        ray_pool._require_equal(here | {name: "1"}, "10.0.0.2")
+    with pytest.raises(WorldModelsError, match=f"has {name} nowhere, and"):
+        ray_pool._require_equal({other: here[other] for other in here.keys() - {name}}, "10.0.0.2")
+
+
+def test_a_worker_that_can_not_start_where_it_is_ends_the_pool_in_one_line(monkeypatch):
+    monkeypatch.setattr(ray, "kill", lambda _: None)
+    told = "Traceback\n  File ...\nModuleNotFoundError: No module named 'world_models'"
+    error = ActorDiedError(RayTaskError("RayWorker.__init__", told, ModuleNotFoundError()))
+    one, other = (ray_pool._Worker(actor=None, node=node) for node in (None, "a good one"))
+    pool = ray_pool.RayPool()
+    pool._workers = [one, other]
+    with pytest.raises(
+        WorldModelsError, match=r"^Ray's workers can't start: ModuleNotFoundError: N"
+    ):
+        pool._left_by(one, None, error)
+
+
+def test_a_job_that_is_done_is_not_late():
+    one, other = (ray_pool._Worker(actor=None) for _ in range(2))
+    late = ray_pool._Task(0, None, workers={one})
+    done = ray_pool._Task(1, None, workers={other}, done=True)  # elsewhere: the other hangs
+    assert ray_pool._late([late, done], [0.1]) == [late]
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from tests.runtime.jobs import wait_with_a_file
+from world_models.runtime.parcels import FileJob, ParcelWork, pack
+from world_models.runtime.ray_pool import RayWorker
+
+job = FileJob(Path("a"), source=Path(sys.argv[1]))
+RayWorker().do(ParcelWork(wait_with_a_file), pack(job), None)
+"""
+
+
+def test_a_worker_that_is_killed_leaves_no_file(tmp_path):
+    source, scratch = tmp_path / "source", tmp_path / "scratch"
+    source.write_bytes(b"12345")
+    scratch.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER, str(source)],
+        env=environment() | {"TMPDIR": str(scratch)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    written = Path(process.stdout.readline().strip())
+    assert written.read_bytes() == b"12345"
+    assert written.is_relative_to(scratch)
+    process.kill()
+    process.communicate()
+    wait_for(lambda: not any(scratch.iterdir()))

@@ -1,9 +1,12 @@
 """The errors that a user can fix: each message is one line that names the thing and its fault."""
 
+import errno
 from pathlib import Path
 
 DISTRIBUTION = "world-models-vmc"
 """What this package is called where it is installed from."""
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+"""Faults of an OSError that a user can fix, and whose message names the file."""
 
 
 class WorldModelsError(Exception):

@@ -18,14 +18,20 @@ PR_SET_PDEATHSIG = 1
 MARK = "WORLD_MODELS_OF"
 """In the environment of all that comes of a process: which one that is."""
 KILL_MARKED = """
-read nothing
-sleep 1 # some tidy up by themselves
-for found in $(grep -ls "$0" /proc/[0-9]*/environ); do
-  found="${found%/environ}"
-  kill -9 "${found#/proc/}"
-done
+{
+  read nothing <&3
+  sleep 1 # some tidy up by themselves
+  for found in $(grep -ls "$0" /proc/[0-9]*/environ); do
+    found="${found%/environ}"
+    kill -9 "${found#/proc/}"
+  done
+  rm -rf -- "$@"
+} &
 """
-"""Waits for the end of its input, and kills all processes with a mark."""
+"""Waits for the end of an input, kills all processes with a mark, and removes folders.
+
+In the background: it is nobody's child, which Ray kills as a worker ends.
+"""
 
 
 def die_with(process: int) -> None:
@@ -42,22 +48,26 @@ def _die_after(process: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def leave_nothing_behind() -> None:
+def leave_nothing_behind(*folders: Path) -> None:
     """Has all that comes of this process from now on killed when it ends, however it ends.
 
-    A game's engine that outlives who plays it waits for ever for the next step.
+    These folders are removed then. A game's engine that outlives who plays it waits for ever for
+    the next step.
     """
     mark = uuid4().hex
     end, _never_closed = os.pipe()  # it ends when nobody can write any more: with this process
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.posix_spawn(
+    null = os.open(os.devnull, os.O_RDWR)
+    shell = os.posix_spawn(
         "/bin/sh",
-        ["sh", "-c", KILL_MARKED, f"{MARK}={mark}"],
-        os.environ,
-        file_actions=[(os.POSIX_SPAWN_DUP2, end, 0)]
-        + [(os.POSIX_SPAWN_DUP2, null, output) for output in (1, 2)],
+        ["sh", "-c", KILL_MARKED, f"{MARK}={mark}", *map(str, folders)],
+        # Without a mark itself: it has work to do after a parent's end, too, which kills this one.
+        {name: value for name, value in os.environ.items() if name != MARK},
+        file_actions=[(os.POSIX_SPAWN_DUP2, end, 3)]
+        + [(os.POSIX_SPAWN_DUP2, null, usual) for usual in (0, 1, 2)],
         setsid=True,  # Ctrl-C is not for it
     )
+    with suppress(ChildProcessError):  # who ignores SIGCHLD has no need to wait
+        os.waitpid(shell, 0)
     os.close(end)
     os.close(null)
     os.environ[MARK] = mark

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
+from types import ModuleType
 from typing import Protocol, TypeVar
 from uuid import uuid4
 
@@ -74,6 +75,8 @@ class OnRay:
     """Of a Ray of our own."""
     shared_files: bool
     """Workers read and write this machine's files by their paths."""
+    code: ModuleType | None = None
+    """A package that workers may lack."""
 
     def __call__(self, _workers: int) -> Pool:
         """Opens a pool."""
@@ -82,7 +85,7 @@ class OnRay:
         connect(self.address, self.cpus)
         from world_models.runtime.ray_pool import RayPool
 
-        return RayPool(self.shared_files or self.address is None)
+        return RayPool(self.shared_files or self.address is None, self.code)
 
 
 class WorkerPool:

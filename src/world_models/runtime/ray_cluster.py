@@ -42,7 +42,7 @@ def connect(address: str | None, cpus: int) -> None:
         else:
             ray.init(address, **quiet)
     except Exception as error:  # Ray has no class of its own for what doesn't start
-        raise WorldModelsError(f"Ray: {str(error).splitlines()[0]}") from error
+        raise WorldModelsError(f"Ray: {' '.join(str(error).split())}") from error
     finally:
         signal.signal(signal.SIGTERM, on_term)  # Ray has set its own
 

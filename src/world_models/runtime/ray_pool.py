@@ -1,21 +1,26 @@
 """Workers on Ray: they may come late, be slow, and die; what comes of a job is the same."""
 
-import pickle
 import statistics
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from functools import cache
+from hashlib import md5
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from queue import Empty, SimpleQueue
+from types import ModuleType
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import numpy as np
 import ray
+from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 
 from world_models.runtime import worker
@@ -35,8 +40,14 @@ LATE_S = 2.0
 """... and so many seconds at least."""
 DEATHS = 3
 """Workers that one job may cost: more are its own doing."""
-LIBRARIES = DISTRIBUTION, "numpy", "torch"
+LIBRARIES = (
+    *(DISTRIBUTION, "numpy", "torch", "zarr"),
+    *("gymnasium", "pygame", "pygame-ce", "Box2D", "envpool", "vizdoom"),
+)
 """Another version of one of these computes something else."""
+CODE = "code of world_models"
+"""What may differ in two checkouts of one version."""
+PACKAGE = Path(__file__).parents[1]
 
 
 class RayWorker:
@@ -46,7 +57,9 @@ class RayWorker:
         if sys.platform == "linux":
             from world_models.runtime.lifetime import leave_nothing_behind
 
-            leave_nothing_behind()  # Ray kills an actor, and nothing that the actor has started
+            # Ray kills an actor, but nothing that it has started, and removes none of its files.
+            tempfile.tempdir = tempfile.mkdtemp(prefix="world-models-ray-")
+            leave_nothing_behind(Path(tempfile.tempdir))
 
     def ready(self) -> tuple[str, str, dict[str, str]]:
         """Returns its node and the node's address, and what is installed there."""
@@ -66,9 +79,16 @@ class RayWorker:
         worker.close_handlers(list(worker.factories))
 
 
+@cache
 def versions() -> dict[str, str]:
-    """Returns which versions are installed here of what results hang on."""
-    return {name: version(name) for name in LIBRARIES}
+    """Returns which versions are installed here of what results hang on, as far as it is."""
+    found, code = {}, md5()
+    for name in LIBRARIES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    for file in sorted(PACKAGE.rglob("*.py")):
+        code.update(f"{file.relative_to(PACKAGE)} ".encode() + file.read_bytes())
+    return found | {CODE: code.hexdigest()[:12]}
 
 
 @dataclass(eq=False)
@@ -103,12 +123,16 @@ class RayPool:
     counts. Each worker has one job at a time, so no more is on its way than there are workers.
     """
 
-    def __init__(self, shared_files: bool = False) -> None:
+    def __init__(self, shared_files: bool = False, code: ModuleType | None = None) -> None:
         """Nothing starts before the first job.
 
-        `shared_files`: workers read and write this machine's files themselves, by their paths.
+        Args:
+            shared_files: workers read and write this machine's files themselves, by their paths.
+            code: of a package that workers may lack; what handlers need of it is sent to them.
         """
         self._shared_files, self._over = shared_files, False
+        if code is not None:
+            cloudpickle.register_pickle_by_value(code)
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
         self._stillborn = 0
@@ -122,7 +146,8 @@ class RayPool:
         """
         reference = worker.HandlerReference(uuid4().hex)
         # An array lies in a node's shared memory, from where each worker reads it.
-        self._factories[reference.name] = ray.put(np.frombuffer(pickle.dumps(make), np.uint8))
+        packed = np.frombuffer(cloudpickle.dumps(make), np.uint8)
+        self._factories[reference.name] = ray.put(packed)
         return reference
 
     def run(
@@ -201,8 +226,9 @@ class RayPool:
         for one in [one for one in self._workers if one.node not in {None, *nodes}]:
             self._dismiss(one)
         cpus = sum(int(node["Resources"].get("CPU", 0)) for node in nodes.values())
+        actor = ray.remote(num_cpus=1)(RayWorker)
         for _ in range(min(jobs, max(cpus, 1)) - len(self._workers)):
-            one = _Worker(ray.remote(num_cpus=1)(RayWorker).remote())
+            one = _Worker(actor.remote())
             self._workers.append(one)
             self._await(one, None, one.actor.ready.remote())
 
@@ -228,7 +254,7 @@ class RayPool:
         if task is not None and task.done:
             return False  # another was quicker
         if error is not None:
-            raise getattr(error, "cause", error) from error
+            raise _own(error) from error
         if task is not None:
             task.done = True
         return task is not None
@@ -238,10 +264,13 @@ class RayPool:
     ) -> list[_Task]:
         """Lets a worker go that has died, and returns the job that nobody does any more, if any."""
         self._dismiss(one)
+        if getattr(error, "actor_init_failed", False):  # and so would the next there
+            raise WorldModelsError(f"Ray's workers can't start: {str(error).splitlines()[-1]}")
         if task is None and all(other.node is None for other in self._workers):
             self._stillborn += 1
             if self._stillborn >= DEATHS:
-                raise WorldModelsError(f"Ray's workers die as they start: {error}")
+                said = " ".join(str(error).split())
+                raise WorldModelsError(f"Ray's workers die as they start: {said}")
         if task is None:
             return []
         task.workers.discard(one)
@@ -287,19 +316,28 @@ def _died(future: Future[Any]) -> bool:
     return isinstance(error, RayError) and not isinstance(error, RayTaskError)
 
 
+def _own(error: BaseException) -> BaseException:
+    """What a job has raised, as its caller is to see it."""
+    cause = getattr(error, "cause", error)
+    if isinstance(cause, ModuleNotFoundError):
+        return WorldModelsError(f"a worker of Ray's: {cause}: has its node the same code?")
+    return cause
+
+
 def _late(tasks: Sequence[_Task], took: Sequence[float]) -> list[_Task]:
     """Returns the jobs that one worker alone is at for far longer than half of all jobs took."""
     if 2 * len(took) < len(tasks):
         return []
     limit = max(LATE * statistics.median(took), LATE_S)
     before = time.monotonic() - limit
-    return [task for task in tasks if len(task.workers) == 1 and task.started < before]
+    alone = [task for task in tasks if len(task.workers) == 1 and not task.done]
+    return [task for task in alone if task.started < before]
 
 
 def _require_equal(found: Mapping[str, str], address: str) -> None:
     for name, here in versions().items():
-        if found[name] != here:
+        if found.get(name) != here:
             raise WorldModelsError(
-                f"Ray's node {address} has {name} {found[name]}, and this machine {here}: "
-                "results would differ"
+                f"Ray's node {address} has {name} {found.get(name, 'nowhere')}, and this machine "
+                f"{here}: results would differ"
             )
