@@ -170,10 +170,16 @@ def test_a_node_that_joins_is_used_and_what_it_was_at_when_it_dies_is_done_elsew
     assert third.node_id not in {where for _, where in done[-4:]}
 
 
-def test_a_job_that_is_late_is_begun_elsewhere_and_the_first_answer_counts(pool, tmp_path):
+def test_a_job_that_is_late_is_begun_elsewhere_and_the_first_answer_counts(
+    pool, tmp_path, monkeypatch
+):
     jobs = [(number, tmp_path) for number in (-3, 1, 2, 3)]
     assert dict(pool.run(wait_the_first_time, jobs)) == {0: 9, 1: 1, 2: 4, 3: 9}
     assert dict(pool.run(square, [5, 6])) == {0: 25, 1: 36}  # by who is not at it still
+    with monkeypatch.context() as patch:
+        patch.setattr(ray_pool, "PATIENCE", 0.0)
+        used = {where for _, where in pool.run(node, [3.0] * 8)}
+    assert len(used) == 2  # another has taken the place of who is
 
 
 def test_memory_stays_flat_over_20_000_candidates(pool):

@@ -98,7 +98,14 @@ class _Worker:
     actor: Any
     node: str | None = None
     """None until it has started."""
+    at: "_Task | None" = None
     gone: bool = False
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it is still at a job that another was begun with long ago, and has done."""
+        at = self.at
+        return at is not None and at.done and time.monotonic() - at.started > PATIENCE
 
 
 @dataclass(eq=False)
@@ -205,7 +212,10 @@ class RayPool:
                 try:
                     one, answered, future = self._answers.get(timeout=LOOK_S)
                 except Empty:
-                    self._require_workers(heard)
+                    if time.monotonic() - heard > PATIENCE:
+                        self._require_workers()
+                        self._hire(len(tasks) - len(took))
+                        heard = time.monotonic()
                     continue
                 heard = time.monotonic()
                 if _died(future):
@@ -223,8 +233,9 @@ class RayPool:
     def _hire(self, jobs: int) -> None:
         """Starts actors where there are more CPUs than actors and jobs for them."""
         nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
-        for one in [one for one in self._workers if one.node not in {None, *nodes}]:
-            self._dismiss(one)
+        for one in list(self._workers):
+            if one.hangs or one.node not in {None, *nodes}:
+                self._dismiss(one)
         cpus = sum(int(node["Resources"].get("CPU", 0)) for node in nodes.values())
         actor = ray.remote(num_cpus=1)(RayWorker)
         for _ in range(min(jobs, max(cpus, 1)) - len(self._workers)):
@@ -234,6 +245,7 @@ class RayPool:
 
     def _begin(self, task: _Task, work: Callable[[Any], Any], job: Any, make: Any) -> None:
         one = self._idle.pop()
+        one.at = task
         task.workers.add(one)
         task.started = time.monotonic()
         self._await(one, task, one.actor.do.remote(work, job, make))
@@ -243,7 +255,7 @@ class RayPool:
 
     def _done(self, one: _Worker, task: _Task | None, future: Future[Any]) -> bool:
         """Takes note of an answer, and says whether it is a job's first; raises a job's error."""
-        error = future.exception()
+        error, one.at = future.exception(), None
         if task is not None:
             task.workers.discard(one)
         elif error is None:
@@ -290,9 +302,8 @@ class RayPool:
                 place.remove(one)
         ray.kill(one.actor)
 
-    def _require_workers(self, heard: float) -> None:
-        started = any(one.node is not None for one in self._workers)
-        if not started and time.monotonic() - heard > PATIENCE:
+    def _require_workers(self) -> None:
+        if all(one.node is None for one in self._workers):
             raise WorldModelsError(
                 f"no worker has started for {PATIENCE:.0f} s: has the Ray cluster a free CPU?"
             )
