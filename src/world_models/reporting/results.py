@@ -38,6 +38,7 @@ def page(runs: Sequence[KeptRun], ppo: Sequence[PPORun]) -> str:
     if runs:
         parts += ["## Scores", scores(runs)]
         parts += ["![How the searches learned](learning.png)"]
+        parts += ["A later round's steps are those of its own search."]
         parts += ["![Returns of the held-out episodes](returns.png)"]
         parts += ["## Over seeds", over_seeds(runs), "## Minutes by stage", times(runs)]
         parts += sweeps(runs)
