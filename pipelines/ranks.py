@@ -71,7 +71,7 @@ def is_loss(error: RuntimeError) -> bool:
 
     Of gloo's errors the text alone tells.
     """
-    from torch.distributed import DistError  # type: ignore[attr-defined]
+    from torch.distributed import DistError
 
     return isinstance(error, DistError) or "gloo/transport" in str(error)
 
