@@ -21,10 +21,10 @@ ON_RAY = {
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """One whose data set has six shards."""
+    """One whose data set has shards enough to be killed among them."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     make_project(tmp_path, ["pendulum"])
-    change_parameters(tmp_path, "smoke.pendulum.collect", {"shard_episodes": 1})
+    change_parameters(tmp_path, "smoke.pendulum.collect", {"episodes": 40, "shard_episodes": 1})
     return tmp_path
 
 
