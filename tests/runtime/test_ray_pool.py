@@ -184,12 +184,12 @@ def test_a_job_that_is_late_is_begun_elsewhere_and_the_first_answer_counts(
 
 def test_memory_stays_flat_over_20_000_candidates(pool):
     batches = [np.full((16, 867), number, np.float32) for number in range(1300)]
-    list(pool.run(mean, batches[:300]))
+    list(pool.run(mean, batches))  # Ray's own memory grows at first, by about as much
     used, most = psutil.Process().memory_info().rss, 0
     for number, result in pool.run(mean, batches):
         assert result == number
         most = max(most, psutil.Process().memory_info().rss)
-    assert most - used < sum(batch.nbytes for batch in batches)  # what was sent is not kept
+    assert most - used < sum(batch.nbytes for batch in batches) / 2  # what was sent is not kept
     wait_for(lambda: ray.available_resources()["object_store_memory"] >= 2 * STORE - 2**20)
 
 
