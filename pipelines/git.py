@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from world_models.runtime.errors import WorldModelsError
+from world_models.runtime.errors import WorldModelsError, one_line
 
 REFUSES = 128
 """How git exits where it can't do what it is told."""
@@ -25,7 +25,7 @@ def git(*arguments: str, given: bytes = b"") -> bytes:
     except FileNotFoundError:
         raise GitError("git: not found: install it") from None
     if done.returncode == REFUSES:
-        reason = " ".join(done.stderr.decode(errors="replace").split())
+        reason = one_line(done.stderr.decode(errors="replace"))
         raise GitError(f"git: {reason.removeprefix('fatal: ')}")
     return done.stdout
 

@@ -29,7 +29,7 @@ from world_models.params import (
     round_names,
 )
 from world_models.reporting.kept import RUN, SWEEPS, read_description
-from world_models.runtime.errors import ConfigError, WorldModelsError
+from world_models.runtime.errors import ConfigError, WorldModelsError, one_line
 from world_models.runtime.files import atomic_write
 from world_models.tracking.client import present_uri
 from world_models.tracking.history import PastRun, past_run
@@ -135,7 +135,7 @@ def main() -> None:
     except WorldModelsError as error:
         sys.exit(f"keep: {explain(error, round_names(PARAMS))}")
     except DvcException as error:
-        sys.exit(f"keep: {' '.join(str(error).split())}")
+        sys.exit(f"keep: {one_line(error)}")
 
 
 if __name__ == "__main__":

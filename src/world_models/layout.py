@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from world_models.runtime.errors import FileError
+from world_models.runtime.errors import FileError, one_line
 from world_models.tasks import task_names
 
 MADE_BY = {
@@ -153,4 +153,4 @@ def repro(stage: str | None, rounds: Collection[str], does: str, options: str = 
 def explain(error: Exception, rounds: Collection[str]) -> str:
     """Returns an error as one line, with what to do about it where that is known."""
     remedies = [remedy(error, rounds)] if isinstance(error, FileError) else []
-    return "; ".join(" ".join(part.split()) for part in (str(error), *remedies) if part)
+    return "; ".join(one_line(part) for part in (str(error), *remedies) if part)

@@ -19,7 +19,7 @@ from world_models.controller.config import ControllerConfig, DreamedBy
 from world_models.evaluation.config import EvaluateConfig, FidelityConfig
 from world_models.rnn.config import RNNConfig
 from world_models.runtime.config import Config, Count, Executor, Positive, Strategy
-from world_models.runtime.errors import ConfigError
+from world_models.runtime.errors import ConfigError, one_line
 from world_models.tasks import get_task, task_names
 from world_models.vae.config import EncodeConfig, VAEConfig
 from world_models.worlds.config import DreamConfig
@@ -436,7 +436,7 @@ def _read(path: str | Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path}: missing; run this from the project's folder") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path}: not YAML: {one_line(error)}") from None
     if not isinstance(contents, dict):
         raise ConfigError(f"{path}: holds no parameters")
     return contents

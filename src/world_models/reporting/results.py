@@ -131,8 +131,11 @@ def of_ppo(runs: Sequence[PPORun]) -> str:
     """Returns a row for each task that Stable-Baselines3's PPO was trained on, from pixels."""
     rows = [
         [
-            *(run.task, interval(run.score), str(run.episodes)),
-            *(f"{run.minutes:.0f}", f"{run.steps / 1e6:.1f}"),
+            run.task,
+            interval(run.score),
+            str(run.episodes),
+            f"{run.minutes:.0f}",
+            f"{run.steps / 1e6:.1f}",
         ]
         for run in runs
     ]

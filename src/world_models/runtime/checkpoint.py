@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from world_models.runtime.errors import CheckpointError
+from world_models.runtime.errors import CheckpointError, one_line
 from world_models.runtime.files import atomic_write
 
 LAYOUT = 4
@@ -85,7 +85,7 @@ def fill(path: str | Path, network: Network, tensors: dict[str, Tensor]) -> Netw
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise CheckpointError(path, f"other sizes ({reason})") from error
     return network.eval().requires_grad_(False)
 

@@ -9,6 +9,11 @@ OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 """Faults of an OSError that a user can fix, and whose message names the file."""
 
 
+def one_line(said: object) -> str:
+    """Returns what something says in one line, as messages are."""
+    return " ".join(str(said).split())
+
+
 class WorldModelsError(Exception):
     """Something outside the code is wrong: a parameter, a file, a training that diverged."""
 

@@ -6,7 +6,7 @@ import signal
 import socket
 from typing import Any
 
-from world_models.runtime.errors import ExtraError, WorldModelsError
+from world_models.runtime.errors import ExtraError, WorldModelsError, one_line
 
 ON_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Ray's own switch: 0 has all of a Ray listen on 127.0.0.1 and nowhere else, and look there."""
@@ -42,7 +42,7 @@ def connect(address: str | None, cpus: int) -> None:
         else:
             ray.init(address, **quiet)
     except Exception as error:  # Ray has no class of its own for what doesn't start
-        raise WorldModelsError(f"Ray: {' '.join(str(error).split())}") from error
+        raise WorldModelsError(f"Ray: {one_line(error)}") from error
     finally:
         signal.signal(signal.SIGTERM, on_term)  # Ray has set its own
 

@@ -24,7 +24,7 @@ from ray import cloudpickle
 from ray.exceptions import RayError, RayTaskError
 
 from world_models.runtime import worker
-from world_models.runtime.errors import DISTRIBUTION, WorldModelsError
+from world_models.runtime.errors import DISTRIBUTION, WorldModelsError, one_line
 from world_models.runtime.parcels import FileJob, ParcelWork, pack, unpack
 
 Job = TypeVar("Job")
@@ -281,8 +281,7 @@ class RayPool:
         if task is None and all(other.node is None for other in self._workers):
             self._stillborn += 1
             if self._stillborn >= DEATHS:
-                said = " ".join(str(error).split())
-                raise WorldModelsError(f"Ray's workers die as they start: {said}")
+                raise WorldModelsError(f"Ray's workers die as they start: {one_line(error)}")
         if task is None:
             return []
         task.workers.discard(one)
@@ -341,8 +340,9 @@ def _late(tasks: Sequence[_Task], took: Sequence[float]) -> list[_Task]:
         return []
     limit = max(LATE * statistics.median(took), LATE_S)
     before = time.monotonic() - limit
-    alone = [task for task in tasks if len(task.workers) == 1 and not task.done]
-    return [task for task in alone if task.started < before]
+    return [
+        task for task in tasks if not task.done and len(task.workers) == 1 and task.started < before
+    ]
 
 
 def _require_equal(found: Mapping[str, str], address: str) -> None:

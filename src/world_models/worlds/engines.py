@@ -16,7 +16,7 @@ from threading import Event, Thread
 from typing import Any
 from weakref import finalize, ref
 
-from world_models.runtime.errors import WorldModelsError
+from world_models.runtime.errors import WorldModelsError, one_line
 from world_models.tasks.base import Task
 
 PATIENCE = 120
@@ -99,7 +99,7 @@ class Engines:
     def _raise_own(self, error: BaseException) -> None:
         if type(error).__module__.partition(".")[0] == ENGINE:
             told = self._unanswered if self._given_up else f"{self.task.name}: {error}"
-            raise WorldModelsError(" ".join(told.split())) from error
+            raise WorldModelsError(one_line(told)) from error
 
     @property
     def _unanswered(self) -> str:
