@@ -2,6 +2,7 @@
 
 import json
 import signal
+from threading import Timer
 
 import numpy as np
 import psutil
@@ -63,6 +64,18 @@ def test_an_engine_does_not_feel_what_ends_its_player(lanes):
 def test_an_engine_that_dies_is_one_line(lanes):
     running()[0].kill()
     assert refused(lanes) == "takecover: Unexpected ViZDoom instance crash."
+
+
+def test_a_game_may_be_closed_after_another_has_died(lanes):
+    """It is still at its step, in a thread of its own, when the other's fails."""
+    died, slow = running()
+    slow.send_signal(signal.SIGSTOP)
+    died.kill()
+    goes_on = Timer(1, slow.send_signal, [signal.SIGCONT])
+    goes_on.start()
+    assert refused(lanes) == "takecover: Unexpected ViZDoom instance crash."
+    lanes.close()
+    goes_on.join()
 
 
 def test_a_game_that_does_not_start_is_not_waited_for_for_ever(monkeypatch):

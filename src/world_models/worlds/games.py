@@ -6,7 +6,7 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from functools import partial
 from threading import Lock
@@ -131,24 +131,31 @@ class GymnasiumLanes:
 
     def close(self) -> None:
         """Stops the games and removes their directory."""
+        with self._engines or nullcontext():  # a step that Ctrl-C has left to itself ends first
+            self._pool.shutdown()
         for game in self._games:
             game.close()
         self._games = []
         if self._engines:
             self._engines.close()
-        self._pool.shutdown()
         self._directory.cleanup()
 
     def _in_parts(
         self, work: Callable[..., tuple[np.ndarray, ...]], lanes: np.ndarray, inputs: np.ndarray
     ) -> tuple[np.ndarray, ...]:
-        """Shares the lanes out among the threads, and joins what `work` returns for each part."""
+        """Shares the lanes out among the threads, and joins what `work` returns for each part.
+
+        Where one part fails, the others end first: a game may not be closed while it steps.
+        """
         parts = min(self._threads, len(lanes))
         with self._engines or _ONE_AT_A_TIME:
             if parts == 1:
                 return work(lanes, inputs)
             shares = np.array_split(lanes, parts), np.array_split(inputs, parts)
-            return tuple(map(np.concatenate, zip(*self._pool.map(work, *shares), strict=True)))
+            running = [self._pool.submit(work, *share) for share in zip(*shares, strict=True)]
+            wait(running)
+            results = zip(*(one.result() for one in running), strict=True)
+            return tuple(map(np.concatenate, results))
 
     def _open(self, left: int) -> gymnasium.Env[Any, Any]:
         """Opens the first of so many games that are left to open."""
