@@ -1,5 +1,6 @@
 """Runs in a real SQLite store."""
 
+import math
 import subprocess
 import sys
 from contextlib import suppress
@@ -69,6 +70,8 @@ def test_metrics_keep_their_steps(root: Path) -> None:
     client = MlflowClient(tracking_uri=default_uri(root))
     history = client.get_metric_history(run.run_id, "loss")
     assert [(m.step, m.value) for m in history] == [(10, 3.0), (20, 2.0)]
+    (bad,) = client.get_metric_history(run.run_id, "bad")
+    assert math.isnan(bad.value)
 
 
 def test_name_tags_and_end(root: Path) -> None:
