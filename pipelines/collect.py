@@ -3,7 +3,8 @@
 from contextlib import closing
 from pathlib import Path
 
-from pipelines.context import Context, main
+from pipelines.context import Context
+from pipelines.stage import main
 from world_models.collecting.shards import Origin, ShardJob, collect, shard_jobs
 from world_models.data.store import (
     EpisodeAt,

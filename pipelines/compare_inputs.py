@@ -1,8 +1,9 @@
 """Stage compare_inputs: the paper's table 1, the agent's scores beside those of a C with less."""
 
 from pipelines.comparison import write
-from pipelines.context import Context, main
+from pipelines.context import Context
 from pipelines.inputs import INPUTS, for_inputs
+from pipelines.stage import main
 from world_models.controller.checkpoint import read_controller_sizes
 from world_models.reporting.paper import BY_INPUTS
 from world_models.reporting.tables import Row, read_summary, reported

@@ -6,7 +6,8 @@ from contextlib import ExitStack, closing
 import numpy as np
 
 from pipelines.comparison import write
-from pipelines.context import Context, main
+from pipelines.context import Context
+from pipelines.stage import main
 from world_models.data.seeds import TEST
 from world_models.evaluation.protocol import agent_to_score
 from world_models.reporting.pictures import beside, save_video

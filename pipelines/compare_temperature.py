@@ -3,7 +3,8 @@
 from itertools import product
 
 from pipelines.comparison import write
-from pipelines.context import Context, main
+from pipelines.context import Context
+from pipelines.stage import main
 from world_models.params import SweepTemperatureConfig
 from world_models.reporting.paper import BY_TEMPERATURE
 from world_models.reporting.tables import Row, read_summary, reported

@@ -3,8 +3,9 @@
 import sys
 from contextlib import closing
 
-from pipelines.context import Context, main
+from pipelines.context import Context
 from pipelines.search_context import open_search
+from pipelines.stage import main
 from world_models.controller.checkpoint import save_controllers
 from world_models.controller.search import (
     Generation,

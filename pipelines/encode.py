@@ -3,7 +3,8 @@
 import filecmp
 from contextlib import closing
 
-from pipelines.context import Context, main
+from pipelines.context import Context
+from pipelines.stage import main
 from world_models.data.store import EpisodeStore, add_shards, link_shards, whole_shards
 from world_models.runtime.devices import cores
 from world_models.runtime.precision import weights_dtype

@@ -5,7 +5,8 @@ from contextlib import closing
 
 import numpy as np
 
-from pipelines.context import Context, main
+from pipelines.context import Context
+from pipelines.stage import main
 from world_models.agent import Agent
 from world_models.controller.evaluator import ParallelEvaluator
 from world_models.data.seeds import TEST

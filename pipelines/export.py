@@ -3,9 +3,10 @@
 from collections import Counter
 
 from pipelines import evaluate
-from pipelines.context import Context, main
+from pipelines.context import Context
 from pipelines.dvc.lineage import committed
 from pipelines.git import revision
+from pipelines.stage import main
 from world_models.data.store import EpisodeStore
 from world_models.evaluation.protocol import agent_to_score, protocol
 from world_models.layout import AgentFiles

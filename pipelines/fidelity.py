@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipelines.context import Context, main
+from pipelines.context import Context
+from pipelines.stage import main
 from world_models.collecting.policies import Policy, random_policy
 from world_models.data.seeds import VALIDATE
 from world_models.data.store import EpisodeStore

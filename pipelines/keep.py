@@ -16,10 +16,10 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.utils.serialize import modify_yaml
 
-from pipelines.context import EXPERIMENT
 from pipelines.dvc.lineage import committed
 from pipelines.register import STAGES
 from pipelines.results import RESULTS
+from pipelines.stage import EXPERIMENT
 from world_models.layout import RoundFiles, explain
 from world_models.params import (
     PARAMS,

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from pipelines.context import Context, main
+from pipelines.context import Context
 from pipelines.dvc.lineage import committed
+from pipelines.stage import main
 from world_models.params import SECTIONS
 from world_models.reporting.tables import WORLDS, interval, read_summary, table
 from world_models.runtime.checkpoint import read_sizes

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from pipelines.context import Context, main
+from pipelines.context import Context
+from pipelines.stage import main
 from world_models.data.store import EpisodeStore
 from world_models.rnn.checkpoint import load_rnn, load_rnns, save_rnn, save_rnns
 from world_models.rnn.model import MDNRNN

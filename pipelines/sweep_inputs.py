@@ -1,8 +1,9 @@
 """Stage sweep_inputs: C that sees less than the paper's, evolved and scored as the agent is."""
 
 from pipelines import controller, evaluate
-from pipelines.context import Context, main
+from pipelines.context import Context
 from pipelines.inputs import for_inputs
+from pipelines.stage import main
 from world_models.evaluation.protocol import agent_to_score
 
 

@@ -2,7 +2,8 @@
 others, and scored in the dreams of its own M and in the game."""
 
 from pipelines import controller, evaluate
-from pipelines.context import Context, main
+from pipelines.context import Context
+from pipelines.stage import main
 from world_models.evaluation.protocol import agent_to_score
 from world_models.runtime.errors import ConfigError
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from pipelines.context import Context, main
+from pipelines.context import Context
+from pipelines.stage import main
 from world_models.data.datasets import split_episodes
 from world_models.data.store import EpisodeStore
 from world_models.reporting.pictures import save_reconstructions

@@ -15,7 +15,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 OF_ROUNDS = ["collect", "vae", "encode", "rnn", "fidelity", "controller", "evaluate", "register"]
 CHANGES_NO_RESULT = (
     # How work is spread, kept, logged and shown, and which values the tracked parameters have.
-    *("pipelines.context", "pipelines.dvc", "pipelines.git", "pipelines.comparison"),
+    *(f"pipelines.{name}" for name in ("context", "stage", "dvc", "git", "comparison")),
     *(f"world_models.{name}" for name in ("layout", "params", "pretrained", "reporting")),
     *("world_models.runtime", "world_models.tracking"),
 )
