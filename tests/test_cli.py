@@ -77,7 +77,7 @@ def refused(*arguments):
 
 def test_what_a_user_can_mend_is_one_line(models, capsys):
     line = refused("evaluate", "pong", "--models", str(models))
-    assert line.startswith("world-models: unknown task 'pong'")
+    assert line.startswith("world-models: pong: no round 'pong'; there are: carracing, ")
     (models / "rnn.safetensors").unlink()
     line = refused("evaluate", "pendulum", "--models", str(models))
     assert line == f"world-models: {models / 'rnn.safetensors'}: missing"  # no stage makes it
@@ -94,13 +94,14 @@ def clone(tmp_path, monkeypatch):
 
 
 @slashes
-def test_a_fresh_clone_is_told_how_to_come_by_an_agent(clone):
-    made = "`dvc repro evaluate@carracing` makes and scores it"
-    line = refused("evaluate", "carracing")
-    assert line == f"world-models: models/carracing/vae.safetensors: missing; {made}"
-    save_vae(Path("models/carracing/vae.safetensors"), VAE(VAESizes(4)))
-    line = refused("evaluate", "carracing")
-    assert line == f"world-models: models/carracing/rnn.safetensors: missing; {made}"
+@pytest.mark.parametrize("round_", ["carracing", "carracing-2"])
+def test_a_fresh_clone_is_told_how_to_come_by_an_agent(clone, round_):
+    made = f"`dvc repro evaluate@{round_}` makes and scores it"
+    line = refused("evaluate", round_)
+    assert line == f"world-models: models/{round_}/vae.safetensors: missing; {made}"
+    save_vae(Path("models", round_, "vae.safetensors"), VAE(VAESizes(4)))
+    line = refused("evaluate", round_)
+    assert line == f"world-models: models/{round_}/rnn.safetensors: missing; {made}"
 
 
 @slashes

@@ -72,10 +72,12 @@ def test_the_committed_parameters_are_valid_at_every_scale(changed, scale, task)
 
 def test_the_committed_file_is_at_the_default_scale_for_both_of_the_papers_tasks():
     assert CONTENTS["scale"] == "small"
-    assert CONTENTS["rounds"] == {
+    firsts = {
         task: {"task": task, "after": "nothing", "settings": task}
         for task in ("carracing", "takecover")
     }
+    second = {"task": "carracing", "after": "carracing", "settings": "carracing.later"}
+    assert CONTENTS["rounds"] == firsts | {"carracing-2": second}
     assert set(CONTENTS) == {"scale", "seed", "rounds", *GENERAL, *SCALES}
 
 
@@ -288,7 +290,7 @@ def test_a_wrong_scale_or_seed_is_named(changed, key, value, said):
 
 def test_a_round_or_section_that_is_not_there_is_named(changed):
     said = message(VAEConfig, changed, "seed", 1, "pong")
-    assert said == "pong: no round 'pong'; there are: carracing, pendulum, takecover"
+    assert said == "pong: no round 'pong'; there are: carracing, carracing-2, pendulum, takecover"
     said = message(VAEConfig, lambda: changed("small.carracing.vae", 0, remove=True))
     assert said.startswith("params.yaml: small.carracing.vae: no such key; there are: collect, ")
     said = message(VAEConfig, lambda: changed("small.carracing", 0, remove=True))
@@ -523,7 +525,8 @@ def test_a_first_round_with_the_settings_of_later_ones_is_named_by_these(changed
 
 
 def test_the_names_of_rounds_can_be_read_from_whatever_is_there(changed, tmp_path):
-    assert round_names(a_round(changed).path) == ["carracing", "takecover", "takecover-2"]
+    names = ["carracing", "carracing-2", "takecover", "takecover-2"]
+    assert round_names(a_round(changed).path) == names
     for text in ("a: [", "- 1", "scale: small", "rounds: 3", ""):
         (tmp_path / "params.yaml").write_text(text)
         assert round_names(tmp_path / "params.yaml") == []

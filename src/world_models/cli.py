@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Films the game, V's picture of it, and the agent's dream from the same start.",
     )
     _add_agent(video)
-    video.add_argument("--out", type=Path, help="file to write (default: TASK.mp4 or TASK.gif)")
+    video.add_argument("--out", type=Path, help="file to write (default: ROUND.mp4 or ROUND.gif)")
     video.add_argument("--gif", action="store_true", help="write a GIF, as a README shows it")
     video.add_argument("--steps", type=_count, default=600, help="at most (600)")
     video.add_argument("--seed", type=int, help="the game's (default: the first for validation)")
@@ -113,9 +113,9 @@ def _parser() -> argparse.ArgumentParser:
     gate = commands.add_parser(
         "gate",
         help="hold scores against their baseline",
-        description="Exit code 0: no task is worse. 1: one is. 2: none, but one can't be told.",
+        description="Exit code 0: no round is worse. 1: one is. 2: none, but one can't be told.",
     )
-    gate.add_argument("tasks", nargs="+", metavar="TASK", help="tasks' names, e.g. carracing")
+    gate.add_argument("rounds", nargs="+", metavar="ROUND", help="e.g. carracing-2")
     gate.add_argument("--update", action="store_true", help="make these scores the baseline")
     gate.add_argument("--tolerance", type=_positive, help="with --update: points that may be lost")
     gate.add_argument("--reports", type=Path, default=Path("reports"), help="folder of scores")
@@ -125,9 +125,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_agent(command: argparse.ArgumentParser) -> None:
-    command.add_argument("task", help="a task's name, e.g. carracing")
+    command.add_argument("round", help="a task, e.g. carracing, or a round in params.yaml")
     agent = command.add_mutually_exclusive_group()
-    agent.add_argument("--models", type=Path, help="folder of an agent (default: models/TASK)")
+    agent.add_argument("--models", type=Path, help="folder of an agent (default: models/ROUND)")
     agent.add_argument("--pretrained", action="store_true", help="the one in this package")
     agent.add_argument("--model", metavar="VERSION", help="MLflow's: a number, or champion")
 
@@ -191,7 +191,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from world_models.runtime.progress import Progress
     from world_models.tasks import get_task
 
-    task = get_task(options.task)
+    task = get_task(_task_of(options.round))
     with located(_source(options)) as agent:
         _require_agent(options, agent)
         seeds = TEST[: options.episodes]
@@ -212,7 +212,7 @@ def _require_agent(options: argparse.Namespace, agent: "AgentFiles") -> "Agent":
     from world_models.tasks import get_task
 
     try:
-        return agent_to_score(get_task(options.task), agent)
+        return agent_to_score(get_task(_task_of(options.round)), agent)
     except FileError as error:
         _, made, round_ = (maker(error.path) or "").partition("@")
         if not made or not error.fault.startswith("missing"):
@@ -232,7 +232,7 @@ def _video(options: argparse.Namespace) -> None:
 
     with located(_source(options)) as files:
         agent = _require_agent(options, files)
-    out = options.out or Path(f"{options.task}.{'gif' if options.gif else 'mp4'}")
+    out = options.out or Path(f"{options.round}.{'gif' if options.gif else 'mp4'}")
     seed = VALIDATE.start if options.seed is None else options.seed
     with Progress("video", options.steps, "frames") as progress:
         pictures = progress.each(film(agent, seed, options.steps))
@@ -284,11 +284,11 @@ def _source(options: argparse.Namespace) -> "str | Path":
     from world_models.tracking.registry import model_name
 
     if options.pretrained:
-        return str(options.task)
+        return _task_of(options.round)
     if options.model is None:
-        return Path(options.models or Path("models", options.task))
+        return Path(options.models or Path("models", options.round))
     separator = "/" if options.model.isdigit() else "@"
-    return f"models:/{model_name(options.task)}{separator}{options.model}"
+    return f"models:/{model_name(_task_of(options.round))}{separator}{options.model}"
 
 
 def _disk(options: argparse.Namespace) -> None:
@@ -303,34 +303,35 @@ def _disk(options: argparse.Namespace) -> None:
     sys.exit(subprocess.run(command, check=False).returncode)
 
 
-def _row(task: str, judgement: "Judgement") -> str:
+def _row(round_: str, judgement: "Judgement") -> str:
     """A row of the table; without figures where there was nothing to compare."""
     word = {0: "no worse", 1: "**worse**", 2: "can't tell"}[judgement.verdict]
     if math.isnan(judgement.now):
-        return f"| {task} | | | | {word}: {judgement.reason} |"
+        return f"| {round_} | | | | {word}: {judgement.reason} |"
     change = f"{judgement.now - judgement.was:+.1f} [{judgement.low:+.1f}, {judgement.high:+.1f}]"
     figures = f"{judgement.was:.1f} | {judgement.now:.1f} | {change}"
-    return f"| {task} | {figures} | {word}: {judgement.reason} |"
+    return f"| {round_} | {figures} | {word}: {judgement.reason} |"
 
 
 def _task_of(round_: str) -> str:
     """The task of a round, as params.yaml has it; a first round has its task's name."""
     from world_models.params import PARAMS, Params
+    from world_models.tasks import task_names
 
-    return Params(PARAMS, round_).task if PARAMS.exists() else round_
+    return round_ if round_ in task_names() or not PARAMS.exists() else Params(PARAMS, round_).task
 
 
-def _judged(options: argparse.Namespace, task: str) -> "Judgement":
+def _judged(options: argparse.Namespace, round_: str) -> "Judgement":
     """What the gate says; what is missing or damaged can't be told."""
     from world_models.evaluation import gate
 
     try:
-        return gate.gate(options.reports, options.baselines, task)
+        return gate.gate(options.reports, options.baselines, round_)
     except ScoresError as error:
-        return gate.Judgement(gate.Verdict.UNCLEAR, _not_judged(options, task, error))
+        return gate.Judgement(gate.Verdict.UNCLEAR, _not_judged(options, round_, error))
 
 
-def _not_judged(options: argparse.Namespace, task: str, error: ScoresError) -> str:
+def _not_judged(options: argparse.Namespace, round_: str, error: ScoresError) -> str:
     """What is wrong with scores or with their baseline, and what to do about it."""
     if error.path.parent != options.baselines:
         return _explained(error)
@@ -338,24 +339,24 @@ def _not_judged(options: argparse.Namespace, task: str, error: ScoresError) -> s
     given = [f" --{name} {folder}" for name, folder in folders.items() if folder != Path(name)]
     if not error.fault.startswith("missing"):
         given.append(" --tolerance POINTS")  # or it would be read from the damaged one
-    return f"{error}; `world-models gate {task} --update{''.join(given)}` makes it"
+    return f"{error}; `world-models gate {round_} --update{''.join(given)}` makes it"
 
 
-def _promoted(reports: Path, task: str) -> str:
+def _promoted(reports: Path, round_: str) -> str:
     """Moves the champion to the version with these scores; says how that went."""
     from world_models.tracking.client import existing_store, present_uri
     from world_models.tracking.delivery import first_line
     from world_models.tracking.registry import promote
 
-    returns = (reports / task / "returns.csv").read_bytes()
+    returns = (reports / round_ / "returns.csv").read_bytes()
     try:
         store, md5 = existing_store(present_uri()), hashlib.md5(returns).hexdigest()
-        version = promote(store, _task_of(task), "returns", md5)
+        version = promote(store, _task_of(round_), "returns", md5)
     except Exception as error:  # the baseline has moved, whatever MLflow says
-        return f"{task}: the champion stays as it is: {first_line(error)}"
+        return f"{round_}: the champion stays as it is: {first_line(error)}"
     if version is None:
-        return f"{task}: the champion stays as it is: no registered version has these scores"
-    return f"{task}: version {version} is the champion"
+        return f"{round_}: the champion stays as it is: no registered version has these scores"
+    return f"{round_}: version {version} is the champion"
 
 
 def _gate(options: argparse.Namespace) -> None:
@@ -364,17 +365,17 @@ def _gate(options: argparse.Namespace) -> None:
     from world_models.evaluation.gate import Verdict
 
     if options.update:
-        for task in options.tasks:
+        for round_ in options.rounds:
             try:
-                gate.update(options.reports, options.baselines, task, options.tolerance)
+                gate.update(options.reports, options.baselines, round_, options.tolerance)
             except ScoresError as error:
-                sys.exit(f"world-models: {_not_judged(options, task, error)}")
-            print(_promoted(options.reports, task), file=sys.stderr)
+                sys.exit(f"world-models: {_not_judged(options, round_, error)}")
+            print(_promoted(options.reports, round_), file=sys.stderr)
     verdicts = set()
-    print("| task | baseline | now | change | verdict |", "|---|--:|--:|--:|---|", sep="\n")
-    for task in options.tasks:
-        judgement = _judged(options, task)
-        print(_row(task, judgement))
+    print("| round | baseline | now | change | verdict |", "|---|--:|--:|--:|---|", sep="\n")
+    for round_ in options.rounds:
+        judgement = _judged(options, round_)
+        print(_row(round_, judgement))
         verdicts.add(judgement.verdict)
     sys.exit(next(v for v in (Verdict.WORSE, Verdict.UNCLEAR, Verdict.NO_WORSE) if v in verdicts))
 

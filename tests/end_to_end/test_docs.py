@@ -11,7 +11,7 @@ import pytest
 from tests.docs.blocks import ALL
 from tests.projects import ROOT, environment, run, store
 
-NAMES = {r"\bsmall\.": "smoke.", r"\b(carracing|takecover)\b": "pendulum"}
+NAMES = {r"\bsmall\.": "smoke.", r"\b(carracing(-2)?|takecover)\b": "pendulum"}
 PAGE = ROOT / "docs" / "reference" / "mlflow.md"
 
 

@@ -57,7 +57,7 @@ def test_without_runs_the_page_says_what_is_missing(tmp_path):
     assert rows[2:] == [
         "| carracing-2 at `full`, a seed each | 2 of 2 |",
         "| takecover at `full`, a seed each | 2 of 2 |",
-        "| carracing at `small`, a seed each | 3 of 3 |",
+        "| carracing-2 at `small`, a seed each | 3 of 3 |",
         "| takecover at `small`, a seed each | 3 of 3 |",
         "| C evolved in dreams of several temperatures (the paper's table 2): takecover | 1 of 1 |",
         "| C that sees less (the paper's table 1): carracing | 1 of 1 |",

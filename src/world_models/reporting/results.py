@@ -17,7 +17,7 @@ from world_models.reporting.tables import interval, spread, table
 PLANNED: Mapping[tuple[str, str], int] = {
     ("full", "carracing-2"): 2,
     ("full", "takecover"): 2,
-    ("small", "carracing"): 3,
+    ("small", "carracing-2"): 3,
     ("small", "takecover"): 3,
 }
 """Seeds that each scale and round is to be run with."""
