@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ SMALL = {
     "smoke.pendulum.controller": {"generations": 4},
     "smoke.pendulum.evaluate": {"episodes": 10, "lanes": 2},  # the gate wants 10
 }
+DVC = (sys.executable, "-m", "dvc")
+FORKING_DVC = (sys.executable, "-P", str(ROOT / "tests" / "forking_dvc.py"))
+"""The same for many stages, which start in no time."""
 ALONE = {"machine": {"workers": 1}}
 """A process of their own costs each stage seconds."""
 STEPS = {"carracing": (1000, 250), "takecover": (2100, 300)}
@@ -44,13 +48,15 @@ def make_project(project: Path, tasks: Sequence[str]) -> None:
     choose(project / "params.yaml", tasks)
     for task in STEPS.keys() & set(tasks):
         shorten(project / "src" / "world_models" / "tasks" / f"{task}.py", *STEPS[task])
-    run(project, "git", "init", "--quiet")
-    dvc(project, "init", "--quiet")
+    init(project)
     commit(project, "Begin")
 
 
 def make_finished(
-    project: Path, tasks: Sequence[str], changes: Mapping[str, Mapping[str, Any]]
+    project: Path,
+    tasks: Sequence[str],
+    changes: Mapping[str, Mapping[str, Any]],
+    program: Sequence[str] = DVC,
 ) -> str:
     """A project with other parameters, by section, in which `dvc repro` has run; what that said.
 
@@ -60,7 +66,7 @@ def make_finished(
     for section, values in changes.items():
         change_parameters(project, section, values)
     commit(project, "Settings")
-    said = dvc(project, "repro", "--verbose")
+    said = run(project, *program, "repro", "--verbose").stdout
     commit(project, "All is made")
     return said
 
@@ -161,4 +167,25 @@ def store(project: Path) -> "MlflowClient":
 
 def dvc(project: Path, *arguments: str) -> str:
     """What a dvc that succeeds says on stdout."""
-    return run(project, sys.executable, "-m", "dvc", *arguments).stdout
+    return run(project, *DVC, *arguments).stdout
+
+
+def repro(project: Path, *options: str) -> str:
+    """What `dvc repro` says that runs many stages."""
+    return run(project, *FORKING_DVC, "repro", *options).stdout
+
+
+def init(project: Path, *options: str) -> None:
+    """Makes a folder a repository of git's, with options, and of DVC's."""
+    from dvc.repo import Repo
+
+    run(project, "git", "init", "--quiet", *options)
+    Repo.init(str(project)).close()
+
+
+def status(project: Path, *stages: str) -> dict[str, Any]:
+    """What `dvc status --json` finds changed, by stage."""
+    from dvc.repo import Repo
+
+    with chdir(project), Repo() as repo:
+        return dict(repo.status(list(stages)))

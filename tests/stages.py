@@ -1,10 +1,12 @@
-"""Stages in the process of a test, which has imported already what they need."""
+"""Stages and commands in the process of a test, which has imported already what they need."""
 
 import contextlib
 import runpy
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,14 @@ def run_here(name: str, *arguments: str, work: Callable[[Context], None] | None 
         except SystemExit as exit_:
             return exit_.code
     return 0
+
+
+def said_here(main: Callable[[], None], *arguments: str) -> str:
+    """What a command prints, or the line that it is refused with."""
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as said:
+        patch.setattr(sys, "argv", [main.__module__, *arguments])
+        try:
+            main()
+        except SystemExit as exit_:
+            return str(exit_.code)
+    return said.getvalue()

@@ -1,13 +1,12 @@
 """The cost of the scale `paper`, out of a made-up bench.json."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks.paper_cost import Data, Machine, Rates, Seconds, costs, machines
+from benchmarks.paper_cost import Data, Machine, Rates, Seconds, costs, machines, main
+from tests.stages import said_here
 from world_models.params import Params
 
 ROWS = [
@@ -71,46 +70,29 @@ def test_machines_speed_up_each_kind_of_work_by_its_own_factor():
 
 
 def paper(path, gpu=Path("reports/bench-h200.json")):
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.paper_cost",
-        "--bench",
-        str(path),
-        "--gpu",
-        str(gpu),
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return said_here(main, "--bench", str(path), "--gpu", str(gpu))
 
 
 def test_the_table_is_printed_with_what_it_rests_on(tmp_path):
     path = tmp_path / "bench.json"
-    done = paper(path)
-    assert done.returncode == 1
-    assert done.stderr == f"paper: {path}: no such file; `make bench` writes it\n"
+    assert paper(path) == f"paper: {path}: no such file; `make bench` writes it"
     path.write_text(json.dumps({"rows": rows()[:1]}))
-    done = paper(path)
-    assert done.returncode == 1
-    assert done.stderr.startswith("paper: no rate of 'VAE training' against ")
+    assert paper(path).startswith("paper: no rate of 'VAE training' against ")
     path.write_text(json.dumps({"rows": rows()}))
-    done = paper(path)
-    assert done.returncode == 0, done.stderr
-    (vae, _) = (line.split() for line in done.stdout.splitlines() if line.startswith("vae"))
+    said = paper(path)
+    (vae, _) = (line.split() for line in said.splitlines() if line.startswith("vae"))
     assert vae[3] == f"{1e8 / 320 / 3600:.2f}"
-    assert "one H200: by the rates of bench-h200.json" in done.stdout
+    assert "one H200: by the rates of bench-h200.json" in said
 
 
 def test_a_gpu_has_rates_of_its_own_where_they_were_measured(tmp_path):
     bench, gpu = tmp_path / "bench.json", tmp_path / "gpu.json"
     bench.write_text(json.dumps({"rows": rows()}))
-    done = paper(bench, gpu)
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"paper: {gpu}: no such file; `python -m benchmarks --output ")
+    said = paper(bench, gpu)
+    assert said.startswith(f"paper: {gpu}: no such file; `python -m benchmarks --output ")
     quicker = [row | {"rate": 4 * row["rate"]} for row in rows() if row["path"] == "VAE training"]
     gpu.write_text(json.dumps({"rows": quicker}))
-    done = paper(bench, gpu)
-    assert done.returncode == 0, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines()]
+    lines = [line.split() for line in paper(bench, gpu).splitlines()]
     for stage, ratio in (("vae", 4), ("encode", 1)):
         *_, cores, _, card = next(line for line in lines if line[:1] == [stage])
         assert float(cores) == pytest.approx(ratio * float(card), rel=0.1)

@@ -71,7 +71,6 @@ def test_an_error_names_a_key_or_another(said, key, right):
     assert names(said, key) == right
 
 
-@pytest.mark.filterwarnings("ignore:_NoneStep.value")  # in DVC's own libraries
 def test_each_kind_of_file_is_damaged_and_made_whole_again(tmp_path, monkeypatch):
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
     project = tmp_path / "pendulum"

@@ -136,21 +136,6 @@ def test_an_evaluator_that_is_interrupted_ends_at_once_and_no_other(tmp_path, po
     np.testing.assert_array_equal(other.evaluate(constant(0.5), [1, 2]).returns, before)
 
 
-def one_endless(folder, lanes):
-    try:
-        (folder / "first").mkdir()
-    except FileExistsError:
-        raise OSError("the game is gone") from None
-    return endless(folder, lanes)
-
-
-def test_a_world_that_fails_ends_the_others_play(tmp_path):
-    with closing(WorkerPool(2)) as pool:
-        evaluator = ParallelEvaluator(partial(one_endless, tmp_path), 4, 2, pool)
-        with pytest.raises(OSError, match="the game is gone"):
-            evaluator.evaluate(constant(0.5), [1, 2, 3, 4])
-
-
 def test_too_many_episodes_for_one_world_are_refused():
     with pytest.raises(ValueError, match="4 episodes for 3 lanes"):
         evaluate(rewarding_dream(3), constant(0.5, 0.1), [1, 2])

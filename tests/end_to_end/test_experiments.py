@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.projects import ROOT, commit, dvc, run
+from tests.projects import ROOT, commit, dvc, init, run
 
 STAGE = """
 stages:
@@ -21,32 +21,27 @@ def project(tmp_path):
     for folder in ("params.yaml", "src"):
         (shutil.copytree if folder == "src" else shutil.copy)(ROOT / folder, tmp_path / folder)
     (tmp_path / "dvc.yaml").write_text(STAGE)
-    run(tmp_path, "git", "init", "--quiet")
-    dvc(tmp_path, "init", "--quiet")
+    init(tmp_path)
     commit(tmp_path, "Begin")
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("change", "removed", "added"),
-    [
-        (
-            "small.carracing.vae.batches=9000",
-            ["      batches: 5000"],
-            ["      batches: 9000"],
-        ),
-        ("+small.carracing.vae.free_nats=1", [], ["      free_nats: 1"]),
-    ],
-)
-def test_a_parameter_that_is_set_changes_one_line_and_nothing_else(project, change, removed, added):
-    dvc(project, "exp", "run", "--set-param", change)
+CHANGES = {
+    "small.carracing.vae.batches=9000": "      batches: 9000",
+    "+small.carracing.vae.free_nats=1": "      free_nats: 1",
+}
+"""What is set, and the line that it makes."""
+
+
+def test_a_parameter_that_is_set_changes_one_line_and_nothing_else(project):
+    dvc(project, "exp", "run", *(f"--set-param={change}" for change in CHANGES))
     diff = run(project, "git", "diff", "--unified=0", "params.yaml").stdout.splitlines()
     lines = [line for line in diff if not line.startswith(("---", "+++"))]
-    assert [line[1:] for line in lines if line.startswith("-")] == removed
-    assert [line[1:] for line in lines if line.startswith("+")] == added
-    name, _, value = change.rpartition(".")[2].partition("=")
-    (row,) = (
-        line for line in (project / "shown").read_text().splitlines() if f"vae.{name} " in line
-    )
-    _, found, origin, *_ = row.split()
-    assert (float(found), origin) == (float(value), "small.carracing.vae")
+    assert [line[1:] for line in lines if line.startswith("-")] == ["      batches: 5000"]
+    assert [line[1:] for line in lines if line.startswith("+")] == [*CHANGES.values()]
+    shown = (project / "shown").read_text().splitlines()
+    for change in CHANGES:
+        name, _, value = change.rpartition(".")[2].partition("=")
+        (row,) = (line for line in shown if f"vae.{name} " in line)
+        _, found, origin, *_ = row.split()
+        assert (float(found), origin) == (float(value), "small.carracing.vae")

@@ -3,19 +3,20 @@
 import json
 import re
 import shutil
-import sys
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.projects import change_parameters, commit, dvc, run
+from tests.projects import change_parameters, commit, dvc, repro, run, status
+from world_models import cli, pretrained
 from world_models.agent import Agent
 from world_models.data.store import EpisodeStore
 from world_models.evaluation.statistics import summary
 
-COMMAND = (sys.executable, "-c", "from world_models.cli import main; main()")
 PARTS = ("vae", "rnn", "controller", "starts")
+PACKAGE = ("src", "world_models", "pretrained")
+"""Where the project's own package has its agents."""
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,22 @@ def project(copy):
 @pytest.fixture(scope="module")
 def exported(project):
     return project / "exports" / "pendulum"
+
+
+@pytest.fixture
+def told(project, monkeypatch, capsys):
+    """Give a function that returns what a command prints in the project, or its one line."""
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(pretrained, "PACKAGED", project.joinpath(*PACKAGE))
+
+    def run(*arguments):
+        try:
+            cli.main([*map(str, arguments)])
+        except SystemExit as exit_:
+            return exit_.code
+        return capsys.readouterr().out
+
+    return run
 
 
 def test_its_files_hold_half_of_each_number(project, exported):
@@ -49,7 +66,7 @@ def test_it_is_whole_and_says_which_game_it_plays(exported):
     assert agent.starts.dtype == agent.controller.parameters.dtype == torch.float32
 
 
-def test_its_card_has_the_scores_of_these_very_files(project, exported):
+def test_its_card_has_the_scores_of_these_very_files(told, exported):
     card, scores = (exported / name for name in ("card.md", "scores.json"))
     text, measured = card.read_text(), json.loads(scores.read_text())
     for name, world in (("the game", "real"), ("the dream", "dream")):
@@ -58,7 +75,7 @@ def test_its_card_has_the_scores_of_these_very_files(project, exported):
         mean, std = measured[world]["mean"], measured[world]["std"]
         assert row == f"| {name} | {mean:.0f} ± {std:.0f} [{low:.0f}, {high:.0f}] | 10 |"
     command = ("evaluate", "pendulum", "--models", exported, "--episodes", "10", "--workers", "1")
-    again = json.loads(run(project, *COMMAND, *map(str, command)).stdout)
+    again = json.loads(told(*command))
     assert again["mean"] == pytest.approx(measured["real"]["mean"], abs=0.02)
 
 
@@ -72,32 +89,41 @@ def test_its_card_says_what_it_was_made_of(project, exported):
     assert text.startswith("---\nlicense: mit\n")
 
 
-def test_released_it_comes_with_the_package(project, exported):
-    package = project / "src" / "world_models" / "pretrained" / "pendulum"
+@pytest.fixture(scope="module")
+def released(project, exported):
+    """The project whose package has the agent, with a C that was bred in its dreams."""
     swept = project / "sweeps" / "pendulum" / "temperature" / "own-0.1"
     swept.mkdir(parents=True)
     shutil.copy(project / "models" / "pendulum" / "controller.safetensors", swept)
+    package = project.joinpath(*PACKAGE, "pendulum")
     shutil.rmtree(package, ignore_errors=True)
-    refused = run(project, *COMMAND, "evaluate", "pendulum", "--pretrained", expected=1).stderr
-    assert "pendulum: no agent" in refused
-    assert run(project, *COMMAND, "release", "pendulum").stdout.strip() == str(package)
-    assert sorted(file.name for file in package.iterdir()) == sorted(
+    assert run(project, "world-models", "release", "pendulum").stdout.strip() == str(package)
+    return package
+
+
+def test_released_it_comes_with_the_package(released, exported, told):
+    assert sorted(file.name for file in released.iterdir()) == sorted(
         ["card.md", "controllers", *(f"{part}.safetensors" for part in PARTS)]
     )
-    bred, own = package / "controllers" / "tau-0.1.safetensors", package / "controller.safetensors"
+    bred = released / "controllers" / "tau-0.1.safetensors"
+    own = released / "controller.safetensors"
     assert bred.read_bytes() == own.read_bytes()  # it is the same C, in half precision
     command = ("evaluate", "pendulum", "--pretrained", "--episodes", "2", "--workers", "1")
-    found = json.loads(run(project, *COMMAND, *command).stdout)
+    found = json.loads(told(*command))
     returns = (exported / "returns.csv").read_text().splitlines()[1:3]
     own = torch.tensor([float(row.split(",")[1]) for row in returns]).numpy()
     assert found["mean"] == pytest.approx(summary(own)["mean"], abs=0.02)
 
 
-def test_a_round_goes_on_from_the_agent_of_the_package(project, exported):
-    run(project, *COMMAND, "release", "pendulum")
+def test_what_does_not_come_with_the_package_is_named(told, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, "PACKAGED", tmp_path)
+    assert "pendulum: no agent" in told("evaluate", "pendulum", "--pretrained")
+
+
+def test_a_round_goes_on_from_the_agent_of_the_package(project, exported, released):
     later = {"task": "pendulum", "after": "pretrained", "settings": "pendulum.later"}
     change_parameters(project, "rounds", {"onward": later})
-    dvc(project, "repro", "rnn@onward")
+    repro(project, "rnn@onward")
     assert {at.policy for at in EpisodeStore(project / "data/onward/episodes").episodes()} <= {
         "agent",
         "neighbour",
@@ -109,12 +135,12 @@ def test_a_round_goes_on_from_the_agent_of_the_package(project, exported):
         same = all(torch.equal(whole[name], half[name].float()) for name in half)
         assert same == (part == "vae")
     after = [f"{stage}@onward" for stage in ("collect", "vae", "encode", "rnn")]
-    assert json.loads(dvc(project, "status", "--json", *after)) == {}
+    assert status(project, *after) == {}
     sums = project / "models" / "pretrained" / "pendulum.sha256"
     sums.write_text(sums.read_text().replace("0", "1"))  # another agent is released
-    assert sorted(json.loads(dvc(project, "status", "--json", *after))) == sorted(after)
+    assert sorted(status(project, *after)) == sorted(after)
 
 
-def test_what_is_not_exported_can_not_be_released(project):
-    said = run(project, *COMMAND, "release", "takecover", expected=1).stderr
+def test_what_is_not_exported_can_not_be_released(told):
+    said = told("release", "takecover")
     assert said.startswith("world-models: exports/takecover/controller.safetensors: missing")

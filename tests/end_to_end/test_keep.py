@@ -8,9 +8,11 @@ from contextlib import closing
 import pytest
 from dvc.utils.serialize import load_yaml
 
+from pipelines.keep import main as keep
 from tests.projects import change_parameters, run
+from tests.stages import said_here
+from world_models import cli
 
-KEEP = (sys.executable, "-m", "pipelines.keep")
 STAGES = ("collect", "vae", "encode", "rnn", "fidelity", "controller", "evaluate")
 
 
@@ -18,11 +20,19 @@ KEPT = "results/smoke/pendulum/seed-1"
 
 
 @pytest.fixture(scope="module")
-def project(copy):
-    """One whose run is kept."""
+def made(copy):
+    """A project whose run is kept."""
     project = copy()
-    assert run(project, *KEEP, "pendulum").stdout == f"{KEPT}\n"
+    assert run(project, sys.executable, "-m", "pipelines.keep", "pendulum").stdout == f"{KEPT}\n"
     return project
+
+
+@pytest.fixture
+def project(made, monkeypatch):
+    """The same, in which a test runs."""
+    monkeypatch.chdir(made)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return made
 
 
 def test_a_run_is_kept_with_parameters_lock_reports_and_times(project):
@@ -46,23 +56,23 @@ def test_a_kept_run_gives_way_to_no_other(project):
     """Kept once more it is the same; the folder of another has to be removed."""
     kept = project / KEPT / "run.json"
     before = kept.read_text()
-    assert run(project, *KEEP, "pendulum").stdout == f"{KEPT}\n"
+    assert said_here(keep, "pendulum") == f"{KEPT}\n"
     assert kept.read_text() == before
     kept.write_text(before.replace('"seed": 1', '"seed": 2'))
-    said = run(project, *KEEP, "pendulum", expected=1).stderr
+    said = said_here(keep, "pendulum")
     kept.write_text(before)
-    assert said == f"keep: {KEPT}: another run is kept there: remove the folder first\n"
+    assert said == f"keep: {KEPT}: another run is kept there: remove the folder first"
 
 
 def test_what_is_not_up_to_date_is_not_kept(project):
     before = (project / "params.yaml").read_text()
     try:
         change_parameters(project, "smoke.pendulum.vae", {"batches": 30})
-        said = run(project, *KEEP, "pendulum", expected=1).stderr
+        said = said_here(keep, "pendulum")
     finally:
         (project / "params.yaml").write_text(before)
-    assert said == "keep: vae@pendulum: not up to date: run `dvc repro vae@pendulum`\n"
-    said = run(project, *KEEP, "pong", expected=1).stderr
+    assert said == "keep: vae@pendulum: not up to date: run `dvc repro vae@pendulum`"
+    said = said_here(keep, "pong")
     assert said.startswith("keep: pong: no round 'pong'; there are: ")
 
 
@@ -71,26 +81,29 @@ def test_a_run_that_mlflow_does_not_know_is_not_kept(project):
     with closing(sqlite3.connect(project / "mlflow.db")) as store:
         with store:
             store.execute("update tags set value = value || '?' where key = 'dvc.outputs'")
-        said = run(project, *KEEP, "pendulum", expected=1).stderr
+        said = said_here(keep, "pendulum")
         with store:
             store.execute("update tags set value = rtrim(value, '?') where key = 'dvc.outputs'")
     again = "`dvc repro --force --single-item collect@pendulum` makes one"
-    assert said == (f"keep: collect@pendulum: MLflow has no run that made its results; {again}\n")
+    assert said == (f"keep: collect@pendulum: MLflow has no run that made its results; {again}")
 
 
-def test_a_store_that_does_not_answer_is_named(project):
+def test_a_store_that_does_not_answer_is_named(project, monkeypatch):
     """Nothing listens on port 9 of this machine."""
     uri = "http://127.0.0.1:9"
-    done = run(project, "env", f"MLFLOW_TRACKING_URI={uri}", *KEEP, "pendulum", expected=1)
-    assert done.stderr.startswith(f"keep: {uri}: ")
-    assert done.stderr.count("\n") == 1
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    said = said_here(keep, "pendulum")
+    assert said.startswith(f"keep: {uri}: ")
+    assert "\n" not in said
 
 
-def test_all_that_the_project_needs_stays_on_the_disk(project):
+def test_all_that_the_project_needs_stays_on_the_disk(project, capfd):
     """Each result of it is of a commit, and each run is there."""
     cached = {path for path in (project / ".dvc" / "cache").rglob("*") if path.is_file()}
     runs = {path for path in (project / "mlartifacts").rglob("*") if path.is_file()}
-    said = run(project, sys.executable, "-m", "world_models.cli", "disk", "--clean", "-f").stdout
+    with pytest.raises(SystemExit):
+        cli.main(["disk", "--clean", "-f"])
+    said = capfd.readouterr().out
     assert "registered agents" in said
     assert "nothing can go" in said
     assert all(path.exists() for path in cached | runs)

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 
-from tests.projects import change_parameters, dvc, make_finished, run, store
+from tests.projects import FORKING_DVC, change_parameters, dvc, make_finished, run, store
+from world_models import cli
 from world_models.data.seeds import TEST
 
 GAMES = ["carracing", "takecover"]
@@ -51,7 +51,7 @@ def games(tmp_path_factory):
     """The paper's games, in one project."""
     path = tmp_path_factory.mktemp("games")
     changes = {"machine": {"workers": 1}, "smoke.all.fidelity": {"episodes": 2}}
-    make_finished(path, GAMES, changes)
+    make_finished(path, GAMES, changes, FORKING_DVC)
     return read(path, GAMES)
 
 
@@ -233,8 +233,8 @@ def test_nothing_but_reports_and_the_lock_is_left_for_git(project):
     assert not list(project.path.rglob(".part-*"))
 
 
-def test_a_second_repro_runs_nothing(project):
-    assert "Data and pipelines are up to date." in dvc(project.path, "repro")
+def test_a_second_repro_runs_nothing(games):
+    assert "Data and pipelines are up to date." in dvc(games.path, "repro")
 
 
 def test_a_changed_parameter_runs_again_what_reads_it_and_nothing_else(games):
@@ -249,15 +249,21 @@ def test_a_changed_parameter_runs_again_what_reads_it_and_nothing_else(games):
     assert again == {"controller@takecover"}
 
 
-def test_the_gate_makes_an_agent_the_champion_that_can_be_taken_out_again(pendulum):
-    command = [sys.executable, "-m", "world_models.cli"]
-    done = run(pendulum.path, *command, "gate", "pendulum", "--update")
-    assert "pendulum: version 1 is the champion" in done.stderr
-    assert "+0.0 [+0.0, +0.0] | no worse" in done.stdout
-    evaluate = [*command, "evaluate", "pendulum"]
-    played = ["--episodes", "10", "--lanes", "2", "--workers", "1"]
-    done = run(pendulum.path, *evaluate, "--model", "champion", *played)
+def test_the_gate_makes_an_agent_the_champion_that_can_be_taken_out_again(
+    pendulum, monkeypatch, capsys
+):
+    monkeypatch.chdir(pendulum.path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["gate", "pendulum", "--update"])
+    said = capsys.readouterr()
+    assert exit_.value.code == 0
+    assert "pendulum: version 1 is the champion" in said.err
+    assert "+0.0 [+0.0, +0.0] | no worse" in said.out
+    evaluate = ["evaluate", "pendulum", "--episodes", "10", "--lanes", "2", "--workers", "1"]
+    cli.main([*evaluate, "--model", "champion"])
     scores = json.loads((pendulum.path / "reports" / "pendulum" / "scores.json").read_text())
-    assert json.loads(done.stdout)["mean"] == pytest.approx(scores["real"]["mean"], abs=0.01)
-    done = run(pendulum.path, *evaluate, "--model", "7", expected=1)
-    assert "world-models-pendulum: no version '7'" in done.stderr
+    found = json.loads(capsys.readouterr().out)
+    assert found["mean"] == pytest.approx(scores["real"]["mean"], abs=0.01)
+    with pytest.raises(SystemExit, match="world-models-pendulum: no version '7'"):
+        cli.main([*evaluate, "--model", "7"])

@@ -8,7 +8,7 @@ import imageio.v2 as imageio
 import pytest
 import torch
 
-from tests.projects import change_parameters, commit, dvc, run, store
+from tests.projects import change_parameters, commit, dvc, repro, run, status, store
 from world_models.controller.checkpoint import load_controllers
 from world_models.data.store import EpisodeStore
 from world_models.layout import RoundFiles, explain
@@ -39,7 +39,7 @@ def made(copy):
     declare(project, ROUND, "pendulum")
     change_parameters(project, "compare_rounds", {"rounds": [ROUND]})
     change_parameters(project, "smoke.pendulum.later.evaluate", {"episodes": 2})
-    return project, dvc(project, "repro")
+    return project, repro(project)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_round_runs_its_own_stages_and_none_of_the_earlier_ones(made):
     before = (project / "params.yaml").read_text()
     try:
         declare(project, "pendulum-3", ROUND)
-        due = json.loads(dvc(project, "status", "--json"))
+        due = status(project)
     finally:
         (project / "params.yaml").write_text(before)
     assert sorted(due) == sorted(f"{stage}@pendulum-3" for stage in STAGES)
@@ -166,9 +166,9 @@ def clone(made, tmp_path_factory):
     return folder / "clone"
 
 
-def faults(status):
+def faults(due):
     """What dvc finds of the files and parameters of each stage."""
-    for found in status.values():
+    for found in due.values():
         for fault in found:
             assert isinstance(fault, dict), found
             for files in fault.values():
@@ -176,7 +176,7 @@ def faults(status):
 
 
 def test_in_a_clone_files_are_missing_but_nothing_has_changed(clone):
-    found = list(faults(json.loads(dvc(clone, "status", "--json"))))
+    found = list(faults(status(clone)))
     assert {fault for _, fault in found} <= {"deleted", "not in cache"}
     folders = {"data/pendulum", f"data/{ROUND}/episodes", "models/pendulum"}
     assert folders <= {path for path, _ in found}
@@ -186,7 +186,7 @@ def test_in_a_clone_files_are_missing_but_nothing_has_changed(clone):
 def test_a_clone_runs_nothing_and_has_equal_files(made, clone):
     said = dvc(clone, "repro", "--pull")
     assert ran(said) == []
-    assert dvc(clone, "status").strip() == "Data and pipelines are up to date."
+    assert status(clone) == {}
     assert run(clone, "git", "status", "--porcelain").stdout == ""
     assert not (clone / "mlflow.db").exists()
     for folder in ("data", "models", "reports"):

@@ -3,14 +3,14 @@
 import csv
 import json
 import re
-import sys
 
 import pytest
 from dvc.utils.serialize import load_yaml
 from PIL import Image
 
-from tests.projects import change_parameters, dvc, run, store
-from tests.stages import run_here, stay_as_it_is
+from pipelines.keep import main as keep
+from tests.projects import change_parameters, dvc, repro, status, store
+from tests.stages import run_here, said_here, stay_as_it_is
 from world_models.controller.checkpoint import read_controller_sizes
 from world_models.data.seeds import TEST
 
@@ -26,15 +26,14 @@ every_sweep = pytest.mark.parametrize("sweep", SWEPT)
 def project(copy):
     """A project in which both sweeps have run."""
     project = copy()
-    off = dvc(project, "stage", "list", "--name-only").split()
-    assert not any(name.startswith(("sweep", "compare")) for name in off)
+    assert status(project) == {}  # no sweep is due
     for sweep in SWEPT:
         change_parameters(project, f"sweep_{sweep}", {"tasks": ["pendulum"]})
     change_parameters(project, "sweep_temperature", {"temperatures": [0.5, 1.15]})
     # Six more agents are scored: as little as there can be.
     change_parameters(project, "smoke.pendulum.controller", {"generations": 1})
     change_parameters(project, "smoke.pendulum.evaluate", {"episodes": EPISODES})
-    dvc(project, "repro", *(f"compare_{sweep}" for sweep in SWEPT))
+    repro(project, *(f"compare_{sweep}" for sweep in SWEPT))
     return project
 
 
@@ -130,8 +129,10 @@ def test_the_comparison_is_in_mlflow(runs, reports, sweep):
         assert compared.data.metrics[f"{name}/real/mean"] == pytest.approx(mean)
 
 
-def test_a_kept_run_has_their_tables_for_the_results_page(project, reports):
-    kept = run(project, sys.executable, "-m", "pipelines.keep", "pendulum").stdout.strip()
+def test_a_kept_run_has_their_tables_for_the_results_page(project, reports, monkeypatch):
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    kept = said_here(keep, "pendulum").strip()
     for sweep in SWEPT:
         assert (project / kept / f"{sweep}.md").read_text() == (reports / f"{sweep}.md").read_text()
 

@@ -8,8 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, redirect_stdout, suppress
-from io import StringIO
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,12 +23,11 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipelines import disk
 from pipelines.dvc.resume import BY_HAND, ENDED, held_state, note_inputs
-from tests.projects import commit, dvc, run
+from tests.projects import commit, init, run
+from tests.stages import said_here
 from tests.waiting import wait_for
 from world_models.tracking.client import open_store
 from world_models.tracking.embedded import default_uri
-
-pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value")  # in DVC's own libraries
 
 STAGES = """
 stages:
@@ -186,10 +184,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         Path("dvc.yaml").write_text(STAGES)
         Path("params.yaml").write_text("v: 0\n")
         Path(".gitignore").write_text("/mlflow.db*\n/mlartifacts\n/.state\n/results\n")
-        run(root, "git", "init", "--quiet", "--initial-branch", "master")
+        init(root, "--initial-branch", "master")
         for key, value in (("name", "Nobody"), ("email", "nobody@example.org")):
             run(root, "git", "config", f"user.{key}", value)
-        dvc(root, "init", "--quiet")
         make("0")
         commit(root, "Begin")
         Path("results").mkdir()
@@ -230,13 +227,7 @@ def runs(store: MlflowClient) -> dict[str, list[Path]]:
 
 def clean(*options: str) -> str:
     """What cleaning says, or the line that it is refused with."""
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as said:
-        patch.setattr(sys, "argv", ["disk", "--clean", *options])
-        try:
-            disk.main()
-        except SystemExit as exit_:
-            return exit_.code
-    return said.getvalue()
+    return said_here(disk.main, "--clean", *options)
 
 
 def contents() -> set[Path]:

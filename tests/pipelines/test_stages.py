@@ -121,17 +121,17 @@ def test_an_unknown_task_is_named(project):
     assert made(project) == []
 
 
-def test_an_unknown_parameter_is_named(project):
+def test_an_unknown_parameter_is_named(project, refused_here):
     set_parameters(project, scale="smoke", smoke__pendulum__collect__episode=3)
-    assert "params.yaml: smoke.pendulum.collect.episode: " in refused("collect", "pendulum")
+    assert "params.yaml: smoke.pendulum.collect.episode: " in refused_here("collect", "pendulum")
     assert made(project) == []
 
 
-def test_a_missing_shard_is_named(project):
+def test_a_missing_shard_is_named(project, refused_here):
     write_episodes(project)
     gone = shard_path(Path("data/pendulum/episodes"), 0)
     gone.unlink()
-    line = refused("encode", "pendulum")
+    line = refused_here("encode", "pendulum")
     assert f"{gone}: missing; `dvc repro collect@pendulum` makes it" in line
     assert made(project) == [str(shard_path(Path("data/pendulum/episodes"), 1))]
 

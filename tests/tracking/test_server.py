@@ -87,14 +87,22 @@ def status(server: MLflowServer, run: StageRun) -> str:
     return str(MlflowClient(tracking_uri=server.uri).get_run(run.run_id).info.status)
 
 
-def test_a_server_that_comes_up_late_gets_the_whole_run(server):
+def test_a_server_that_comes_up_late_gets_the_whole_run(server, monkeypatch):
+    """It begins and ends with its stage, whenever the server hears of it."""
+    monkeypatch.setattr(delivery, "PATIENCE_S", 120)
     server.kill()
+    starting = threading.Thread(target=server.start)
+    begun = time.time()
     with open_run(server.uri) as run:
         train(run, 0)
         assert run.run_id == ""
-        server.start()
+        starting.start()
+        left = time.time()
+    starting.join()
     assert losses(server, run) == list(range(10))
     assert status(server, run) == "FINISHED"
+    info = MlflowClient(tracking_uri=server.uri).get_run(run.run_id).info
+    assert begun - 0.01 <= info.start_time / 1000 <= info.end_time / 1000 <= left + 0.5
 
 
 def test_a_server_gets_metrics_and_artifacts(patient, tmp_path, capsys):
@@ -145,20 +153,6 @@ def test_a_server_that_hangs_holds_nothing_up(running, capsys):
     assert losses(running, run) == list(range(20))
     assert status(running, run) == "FINISHED"
     assert "lost" not in capsys.readouterr().err
-
-
-def test_a_run_begins_and_ends_with_its_stage_whenever_the_server_hears_of_it(server, monkeypatch):
-    monkeypatch.setattr(delivery, "PATIENCE_S", 120)
-    server.kill()
-    starting = threading.Thread(target=server.start)
-    begun = time.time()
-    with open_run(server.uri) as run:
-        train(run, 0)
-        starting.start()
-        left = time.time()
-    starting.join()
-    info = MlflowClient(tracking_uri=server.uri).get_run(run.run_id).info
-    assert begun - 0.01 <= info.start_time / 1000 <= info.end_time / 1000 <= left + 0.5
 
 
 def log_pictures(run: StageRun, folder: Path) -> None:

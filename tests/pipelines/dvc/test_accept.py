@@ -1,6 +1,7 @@
 """Edits that change no result are accepted; others are refused, and dvc.lock is left alone."""
 
 import ast
+import json
 import shutil
 import sys
 
@@ -8,16 +9,17 @@ import pytest
 import yaml
 import zc.lockfile
 
+from pipelines.dvc import accept as accepting
 from pipelines.dvc.accept import ChangedFile, Copies, RefusedError, refuse_unproven
 from pipelines.dvc.edits import differences, prepare_notes
 from pipelines.dvc.smoke import PARTS
-from tests.projects import ROOT, commit, dvc, run
+from tests.projects import ROOT, commit, dvc, init, run, status
+from tests.stages import said_here
 
 MODEL = "src/world_models/vae/model.py"
 POLICIES = "src/world_models/collecting/policies.py"
 CANT_TELL = "Pendulum's pipeline never runs this, so it can't tell: run `dvc repro`"
 STAGES = ("collect", "vae")
-UP_TO_DATE = "Data and pipelines are up to date."
 
 
 @pytest.fixture(scope="module")
@@ -34,16 +36,18 @@ def template(tmp_path_factory):
         put(project / path, "some bytes")
     for name in ("collect.json", "vae.json", "reconstructions.png"):
         put(project / "reports" / "pendulum" / name, "{}")
-    run(project, "git", "init", "--quiet")
-    dvc(project, "init", "--quiet")
+    init(project)
     dvc(project, "commit", "--force", "--quiet")
     commit(project, "Both stages are done")
     return project
 
 
 @pytest.fixture
-def project(template, tmp_path):
-    return shutil.copytree(template, tmp_path / "project", symlinks=True)
+def project(template, tmp_path, monkeypatch):
+    """A copy for each test, which runs in it."""
+    project = shutil.copytree(template, tmp_path / "project", symlinks=True)
+    monkeypatch.chdir(project)
+    return project
 
 
 def smallest(params):
@@ -80,16 +84,13 @@ def replace(project, path, old, new, count=-1):
     (project / path).write_text(text.replace(old, new, count))
 
 
-def accept(project, *arguments, expected=0):
-    """The line that it ends with, as the user reads it, and dvc.lock if that has changed."""
+def accept(project, *arguments):
+    """The line that it ends with, which changes dvc.lock or not."""
     lock = (project / "dvc.lock").read_text()
-    command = [sys.executable, "-m", "pipelines.dvc.accept", *arguments]
-    done = run(project, *command, expected=expected)
+    line = said_here(accepting.main, *arguments).rstrip("\n")
     changed = (project / "dvc.lock").read_text() != lock
-    assert changed == (expected == 0 and "accepted" in done.stdout)
-    if expected:
-        assert not done.stdout
-    return (done.stdout or done.stderr).splitlines()[-1]
+    assert changed == line.startswith("accept: accepted (")
+    return line
 
 
 def comment(project, path=MODEL):
@@ -97,7 +98,9 @@ def comment(project, path=MODEL):
 
 
 def test_nothing_to_accept(project):
-    assert accept(project) == "accept: nothing to accept: dvc.lock is of the code as it is"
+    """As a user calls it."""
+    said = run(project, sys.executable, "-m", "pipelines.dvc.accept").stdout
+    assert said == "accept: nothing to accept: dvc.lock is of the code as it is\n"
     comment(project, "src/world_models/tasks/takecover.py")
     assert accept(project).startswith("accept: nothing")  # no stage that has run depends on it
 
@@ -115,46 +118,47 @@ def test_a_docstring_is_accepted_and_nothing_else_is_renewed(project):
         renewed = {dep["path"] for dep in new["deps"] if dep not in old["deps"]}
         assert renewed == {path}
         assert {**old, "deps": None} == {**new, "deps": None}
-    assert UP_TO_DATE not in dvc(project, "status")
+    assert status(project) != {}
     (project / "data/pendulum/episodes/1.zip").unlink()
-    assert UP_TO_DATE in dvc(project, "status")
+    assert status(project) == {}
 
 
-def test_a_clone_without_data_is_enough(project, tmp_path):
+def test_a_clone_without_data_is_enough(project, tmp_path, monkeypatch):
     clone = tmp_path / "clone"
     run(project, "git", "clone", "--quiet", str(project), str(clone))
     comment(clone)
+    monkeypatch.chdir(clone)
     assert "accepted" in accept(clone)
-    assert "src/" not in dvc(clone, "status")
+    assert "src/" not in json.dumps(status(clone))
 
 
 def test_a_committed_edit_is_accepted_against_the_commit_before(project):
     comment(project)
     commit(project, "More words")
-    line = accept(project, expected=1)
+    line = accept(project)
     assert line.startswith(f"accept: {MODEL}: collect@pendulum was not run with that of HEAD")
     assert "accepted" in accept(project, "HEAD~1")
-    assert UP_TO_DATE in dvc(project, "status")
+    assert status(project) == {}
 
 
 def test_what_no_run_could_prove_is_refused_at_once(project):
     vae = project / "src/world_models/vae"
     put(vae / "table.json", "{}")
-    assert accept(project, expected=1) == (
+    assert accept(project) == (
         "accept: src/world_models/vae/table.json: "
         "only edits of Python code can be accepted: run `dvc repro`"
     )
     (vae / "table.json").unlink()
     put(vae / "new.py", "def f(:")
-    assert "src/world_models/vae/new.py: not Python" in accept(project, expected=1)
+    assert "src/world_models/vae/new.py: not Python" in accept(project)
     (vae / "new.py").unlink()
     (project / MODEL).unlink()
-    assert f"{MODEL}: missing" in accept(project, expected=1)
+    assert f"{MODEL}: missing" in accept(project)
     run(project, "git", "checkout", "--quiet", MODEL)
     comment(project)
-    assert accept(project, "nonsense", expected=1).startswith("accept: nonsense: git: ")
+    assert accept(project, "nonsense").startswith("accept: nonsense: git: ")
     change(project / "dvc.yaml", depends_on_more)
-    assert accept(project, expected=1) == (
+    assert accept(project) == (
         "accept: vae@pendulum: depends on other code now: run it with `dvc repro vae@pendulum`"
     )
 
@@ -163,7 +167,7 @@ def test_a_dvc_at_work_is_not_disturbed(project):
     comment(project)
     lock = zc.lockfile.LockFile(str(project / ".dvc/tmp/lock"))
     try:
-        assert accept(project, expected=1).startswith("accept: Unable to acquire lock.")
+        assert accept(project).startswith("accept: Unable to acquire lock.")
     finally:
         lock.close()
     assert "accepted" in accept(project)
@@ -179,7 +183,7 @@ def short(project):
 
 def test_a_constant_is_refused_and_the_output_is_named(short):
     replace(short, POLICIES, "uniform(-1, 1", "uniform(-1, 0.5")
-    assert accept(short, expected=1) == (
+    assert accept(short) == (
         "accept: data/pendulum/episodes: not what the code of HEAD makes: "
         "the edit changes results, so run `dvc repro`"
     )
@@ -189,14 +193,22 @@ def test_names_are_accepted_once_the_pipeline_has_proved_them(short):
     replace(short, POLICIES, ".left", ".remaining")
     replace(short, POLICIES, "act(self, frame: np.ndarray)", "act(self, frame: object)")
     assert accept(short) == "accept: accepted (all outputs are equal): collect@pendulum"
-    assert UP_TO_DATE in dvc(short, "status")
+    assert status(short) == {}
 
 
-def test_an_edit_that_pendulum_never_runs_is_refused(short):
+def test_an_edit_that_never_runs_is_refused(project, monkeypatch):
+    """As if the pipeline did no more than import the module."""
+
+    def import_both(copies):
+        for copy in copies[1:]:
+            run(copy, sys.executable, "-c", "import world_models.collecting.policies")
+
+    monkeypatch.setattr(accepting, "run_both", import_both)
+    monkeypatch.setattr(accepting, "compare_outputs", lambda _copies: None)
     drift = "self.action = np.clip(action"
-    line = 1 + (short / POLICIES).read_text().partition(drift)[0].count("\n")
-    replace(short, POLICIES, drift, "self.action = np.clip(0 + action")
-    assert accept(short, expected=1) == f"accept: {POLICIES}:{line}: {CANT_TELL}"
+    line = 1 + (project / POLICIES).read_text().partition(drift)[0].count("\n")
+    replace(project, POLICIES, drift, "self.action = np.clip(0 + action")
+    assert accept(project) == f"accept: {POLICIES}:{line}: {CANT_TELL}"
 
 
 def edited(path, old, new):

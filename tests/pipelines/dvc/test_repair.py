@@ -11,7 +11,7 @@ import pytest
 import zc.lockfile
 
 from pipelines.dvc import repair
-from tests.projects import commit, dvc, environment, run
+from tests.projects import commit, dvc, environment, init, run
 from tests.users import give_away, needs_root
 from tests.waiting import wait_for
 
@@ -30,27 +30,16 @@ def made(tmp_path_factory):
     project = tmp_path_factory.mktemp("project")
     (project / "dvc.yaml").write_text(STAGE)
     (project / "read").write_text("x")
-    run(project, "git", "init", "--quiet")
-    dvc(project, "init", "--quiet")
+    init(project)
     dvc(project, "repro")
     commit(project, "Begin")
     return project
 
 
 @pytest.fixture
-def project(made, monkeypatch):
-    """The same for each test."""
-    monkeypatch.chdir(made)
-    run(made, "git", "checkout", "--quiet", ".")
-    dvc(made, "checkout", "--quiet")
-    return made
-
-
-@pytest.fixture
-def own_copy(made, tmp_path, monkeypatch):
-    """Another one, whose user has no settings of git's."""
-    project = tmp_path / "project"
-    shutil.copytree(made, project, ignore=shutil.ignore_patterns("tmp"))
+def project(made, tmp_path, monkeypatch):
+    """A copy for each test, whose user has no settings of git's."""
+    project = shutil.copytree(made, tmp_path / "project")
     monkeypatch.chdir(project)
     monkeypatch.setenv("HOME", str(tmp_path))
     return project
@@ -58,9 +47,7 @@ def own_copy(made, tmp_path, monkeypatch):
 
 @pytest.fixture
 def rwlock(project):
-    path = project / ".dvc" / "tmp" / "rwlock"
-    yield path
-    path.unlink(missing_ok=True)
+    return project / ".dvc" / "tmp" / "rwlock"
 
 
 def refused(project):
@@ -101,7 +88,6 @@ def test_a_lock_stays_while_a_dvc_is_at_work(project, rwlock, text):
             repair.main()
             assert rwlock.read_text() == before
         finally:
-            (project / "begun").unlink(missing_ok=True)
             for child in process.children(recursive=True):
                 child.kill()
             process.kill()
@@ -123,8 +109,6 @@ def test_a_dvc_lock_that_was_cut_short_costs_nothing(project, part):
     whole = lock.read_text()
     lock.write_text(whole[: int(part * len(whole))])
     repair.main()
-    said = dvc(project, "repro")
-    assert "> cp" not in said  # nothing was made again
     assert lock.read_text() == whole
 
 
@@ -132,46 +116,42 @@ def test_a_dvc_lock_that_git_does_not_know_is_begun_anew(project):
     lock = project / "dvc.lock"
     whole = lock.read_text()
     run(project, "git", "rm", "--quiet", "--cached", "dvc.lock")
-    commit_before = run(project, "git", "rev-parse", "HEAD").stdout.strip()
-    try:
-        lock.write_text("")
-        run(project, "git", "-c", "user.name=N", "-c", "user.email=n@x", "commit", "-qm", "Without")
-        repair.main()
-        assert not lock.exists()
-        assert "> cp" not in dvc(project, "repro")
-        assert lock.read_text() == whole
-    finally:
-        run(project, "git", "reset", "--quiet", "--hard", commit_before)
+    lock.write_text("")
+    run(project, "git", "-c", "user.name=N", "-c", "user.email=n@x", "commit", "-qm", "Without")
+    repair.main()
+    assert not lock.exists()
+    assert "> cp" not in dvc(project, "repro")  # nothing is made again
+    assert lock.read_text() == whole
 
 
-def test_dvc_does_without_git_where_there_is_none(own_copy, capsys):
+def test_dvc_does_without_git_where_there_is_none(project, capsys):
     """The source has come in an archive."""
-    shutil.rmtree(own_copy / ".git")
-    (own_copy / "dvc.lock").write_text("")
+    shutil.rmtree(project / ".git")
+    (project / "dvc.lock").write_text("")
     repair.main()
     assert capsys.readouterr().err.splitlines() == [
         "repair: no git repository here: DVC does without (core.no_scm in .dvc/config)",
         "repair: dvc.lock: damaged: begun anew",
     ]
-    assert "> cp" not in dvc(own_copy, "repro")
+    assert "> cp" not in dvc(project, "repro")
     repair.main()
     assert capsys.readouterr().err == ""
 
 
 @needs_root
-def test_what_git_may_know_is_kept_where_git_refuses(own_copy, capsys):
+def test_what_git_may_know_is_kept_where_git_refuses(project, capsys):
     """The folder is another user's, as one of the host's in a container."""
-    lock = own_copy / "dvc.lock"
+    lock = project / "dvc.lock"
     whole = lock.read_text()
     lock.write_text(whole[:50])
-    give_away(own_copy)
+    give_away(project)
     with pytest.raises(SystemExit) as exit_:
         repair.main()
     said = str(exit_.value.code)
     assert said.startswith("repair: git: detected dubious ownership in repository at ")
     assert "\n" not in said
     assert lock.read_text() == whole[:50]
-    run(own_copy, *said.partition(" call: ")[2].split())
+    run(project, *said.partition(" call: ")[2].split())
     repair.main()
     assert lock.read_text() == whole
 
