@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from world_models.agent import Agent
+from world_models.controller.checkpoint import load_controllers
 from world_models.data.seeds import VALIDATE
-from world_models.pretrained import PACKAGED, SUMS, pretrained_names, sums
+from world_models.pretrained import PACKAGED, SUMS, packaged, pretrained_names, sums
 from world_models.worlds.games import open_lanes
 from world_models.worlds.rollout import play
 
@@ -19,6 +20,17 @@ def test_an_agent_is_whole_and_the_one_that_rounds_depend_on(task):
     assert Agent.from_pretrained(task).task.name == task
     assert (PACKAGED / task / "card.md").exists()
     assert (ROOT / SUMS / f"{task}.sha256").read_text() == sums(task)
+
+
+def test_takecovers_agent_has_two_cs_to_cheat_with():
+    """Bred in its own M's dreams, of which one is nearly certain."""
+    files = packaged("takecover").agent
+    rnn = Agent.from_pretrained("takecover").rnn
+    bred = {name: load_controllers(file, rnn).sizes for name, file in files.bred.items()}
+    assert {name: sizes.temperature for name, sizes in bred.items()} == {
+        "tau-0.1": 0.1,
+        "tau-1.15": 1.15,
+    }
 
 
 def test_pendulums_agent_swings_it_up():
