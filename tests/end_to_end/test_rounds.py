@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.projects import change_parameters, commit, dvc, repro, run, status, store
+from world_models import cli
 from world_models.controller.checkpoint import load_controllers
 from world_models.data.store import EpisodeStore
 from world_models.layout import RoundFiles, explain
@@ -105,6 +106,13 @@ def test_a_round_keeps_the_c_before_it_where_evolution_finds_no_better(rounds):
     assert (kept["kept_generation"], kept["real_mean"]) == max(
         tried.items(), key=lambda pair: pair[1]
     )
+
+
+def test_its_agent_is_scored_by_the_rounds_name(rounds, capsys):
+    cli.main(["evaluate", ROUND, "--episodes", "2", "--lanes", "1", "--workers", "1"])
+    again = json.loads(capsys.readouterr().out)
+    scores = json.loads(rounds[1].report("scores.json").read_text())
+    assert again["mean"] == pytest.approx(scores["real"]["mean"], abs=0.01)
 
 
 def test_the_dream_is_held_against_the_game_where_nothing_is_done(rounds):
