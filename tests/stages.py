@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import context
+from pipelines import stage
 from pipelines.context import Context
 from tests.projects import ROOT
 from world_models.tracking.run import StageRun
@@ -21,8 +21,8 @@ def stay_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has a stage leave the process's own settings alone, and track nothing."""
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     for of_the_process in ("leave_nothing_behind", "keep_freed_memory"):
-        monkeypatch.setattr(context, of_the_process, lambda: None)
-    monkeypatch.setattr(context, "stage_run", lambda **_: contextlib.nullcontext(StageRun()))
+        monkeypatch.setattr(stage, of_the_process, lambda: None)
+    monkeypatch.setattr(stage, "stage_run", lambda **_: contextlib.nullcontext(StageRun()))
 
 
 def run_here(name: str, *arguments: str, work: Callable[[Context], None] | None = None) -> object:
@@ -33,7 +33,7 @@ def run_here(name: str, *arguments: str, work: Callable[[Context], None] | None 
             if work is None:
                 runpy.run_path(str(Path(ROOT, "pipelines", f"{name}.py")), run_name="__main__")
             else:
-                context.main(name, work)
+                stage.main(name, work)
         except SystemExit as exit_:
             return exit_.code
     return 0

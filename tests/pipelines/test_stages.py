@@ -19,7 +19,7 @@ import torch
 import yaml
 from mlflow import MlflowClient
 
-from pipelines import context
+from pipelines import stage
 from pipelines.controller import keep
 from pipelines.fidelity import compare, long_ones
 from tests import stages
@@ -295,7 +295,7 @@ def test_the_controller_that_is_best_in_the_real_world_is_kept(project, run_here
 
 def test_a_stage_keeps_what_it_frees_from_its_start(run_here, monkeypatch):
     done = []
-    monkeypatch.setattr(context, "keep_freed_memory", lambda: done.append("keeps"))
+    monkeypatch.setattr(stage, "keep_freed_memory", lambda: done.append("keeps"))
     assert run_here("vae", "pendulum", work=lambda _: done.append("works")) == 0
     assert done == ["keeps", "works"]
 
