@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from tests.projects import ROOT, commit, dvc, run
+from tests.projects import ROOT, commit, dvc, init
 from tests.users import AS_NAMELESS, can_be_nameless, give_away
 
 STAGE = """
@@ -35,8 +35,7 @@ def project():
         for part in environment:
             (project / ".venv" / part.name).symlink_to(part)
         (project / ".venv" / ".ready").touch()
-        run(project, "git", "init", "--quiet")
-        dvc(project, "init", "--quiet")
+        init(project)
         dvc(project, "config", "core.site_cache_dir", f"{folder}/site")
         commit(project, "Begin")
         yield project
