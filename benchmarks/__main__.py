@@ -64,7 +64,8 @@ def main() -> None:
     if unknown := [text for text in asked if not matching(text)]:
         sys.exit(f"bench: no row's path holds {unknown[0]!r}")
     chosen = [row for row in ROWS if any(row in matching(text) for text in asked)]
-    print(line("path", "against", "a second", "reference", "ratio", "at least", "precision"))
+    head = line("path", "against", "a second", "reference", "ratio", "at least", "precision")
+    print(head, flush=True)
     measured = []
     for row in chosen:
         found = row.measure(effort)

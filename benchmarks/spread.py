@@ -1,6 +1,7 @@
 """Rows of a generation that is spread over workers, here and on Ray."""
 
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,13 +25,17 @@ TASK = "takecover"
 CANDIDATES, SEEDS = 64, range(16)
 """The paper's generation."""
 BATCHES = 8
+STEPS = 50
+"""Of an episode. The game's limit is 2,100: a generation would take minutes, and handing it out the
+same milliseconds."""
 
 
 def dreams() -> DreamFactory:
-    """TakeCover's dreams on the CPU, which end as a fresh M ends them."""
+    """TakeCover's dreams on the CPU, all of them STEPS long."""
     rnn, starts = fixtures.rnn(TASK, "32-true"), torch.zeros(1, 2, 64)
     rnn = rnn.cpu()
-    return DreamFactory(get_task(TASK), rnn, rnn, starts, DreamConfig(), cell=True)
+    task = replace(get_task(TASK), time_limit=STEPS)
+    return DreamFactory(task, rnn, rnn, starts, DreamConfig(), cell=True)
 
 
 def candidates() -> Controllers:

@@ -1,5 +1,7 @@
 """A dream that is easy to act in: its reward is the last action's, from -0.64 to 0.64."""
 
+import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -12,6 +14,7 @@ from world_models.worlds.dream import DreamWorld
 LATENT, HIDDEN, STEPS = 2, 4, 20
 WIDE = 32 + 256
 """Features of the paper's size."""
+SLOW_S = 1.0
 TASK = replace(COUNTING, time_limit=STEPS)
 
 
@@ -68,6 +71,19 @@ def wide_dream(lanes: int) -> DreamWorld:
     rnn = MDNRNN(sizes).eval().requires_grad_(False)
     starts = torch.zeros(1, 2, sizes.latent_size)
     return DreamWorld(TASK, rnn, rnn, starts, lanes, 1.0, cell=False)
+
+
+def slow_dream(lanes: int) -> DreamWorld:
+    """The same, which takes its time to begin."""
+    world = wide_dream(lanes)
+    begin = world.begin
+
+    def begin_slowly(seeds: Sequence[int]) -> None:
+        time.sleep(SLOW_S)
+        begin(seeds)
+
+    world.begin = begin_slowly  # type: ignore[method-assign]
+    return world
 
 
 def wide_candidates(count: int) -> Controllers:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from world_models.runtime.files import atomic_write
 from world_models.runtime.parcels import FileJob
 from world_models.runtime.processes import WorkerPool
 from world_models.runtime.worker import exit_after
@@ -133,6 +134,21 @@ def twice(job: FileJob) -> int:
     assert job.source is not None
     job.path.parent.mkdir(exist_ok=True)
     return job.path.write_bytes(2 * job.source.read_bytes())
+
+
+def write_late(job: FileJob) -> None:
+    """Writes a file; whoever is first at the one called "late" stops halfway, and never ends."""
+    with atomic_write(job.path) as aside:
+        aside.write_text("half")
+        if job.path.name == "late":
+            assert job.source is not None
+            try:
+                job.source.mkdir()
+            except FileExistsError:
+                pass
+            else:
+                threading.Event().wait()
+        aside.write_text("whole")
 
 
 def wait_with_a_file(job: FileJob) -> None:

@@ -1,12 +1,21 @@
-"""Jobs about files, for workers that can't see this machine's: the files travel with them."""
+"""Jobs about files, several workers at one of them, perhaps: whether these share the files or not.
 
-from collections.abc import Callable
+Where they can't see this machine's, the files travel with the jobs.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
+from uuid import uuid4
 
 from world_models.runtime.files import atomic_write
+
+ATTEMPT = ".part-attempt-"
+"""How a folder is called that one worker writes a shared file in, beside the file's place."""
 
 
 @dataclass(frozen=True)
@@ -67,3 +76,38 @@ class ParcelWork:
                 Path(folder, job.source.name).write_bytes(parcel.file)
             result = self.work(here)
             return Parcel(result, here.path.read_bytes())
+
+
+@dataclass(frozen=True)
+class SharedWork:
+    """Work on jobs whose files all can see: what it writes has a name of its own.
+
+    So two workers may be at the same job. Who gave it to them decides whose file it is to be.
+    """
+
+    work: Callable[[Any], Any]
+
+    @property
+    def name(self) -> str | None:
+        """The name of the handler that does it, if one does."""
+        return getattr(self.work, "name", None)
+
+    def __call__(self, job: FileJob) -> tuple[Any, Path]:
+        """Does a job; returns its result, and where the file is that it has written."""
+        folder = job.path.with_name(f"{ATTEMPT}{uuid4().hex}")
+        here = replace(job, path=folder / job.path.name)
+        return self.work(here), here.path
+
+
+def put_in_place(job: FileJob, written: Path) -> None:
+    """Gives a job's file its name."""
+    with atomic_write(job.path) as aside:
+        os.replace(written, aside)
+    shutil.rmtree(written.parent, ignore_errors=True)
+
+
+def remove_attempts(jobs: Sequence[FileJob]) -> None:
+    """Removes what was written in vain for any of these jobs: nobody is at one any more."""
+    for folder in {job.path.parent for job in jobs}:
+        for attempt in folder.glob(f"{ATTEMPT}*"):
+            shutil.rmtree(attempt, ignore_errors=True)

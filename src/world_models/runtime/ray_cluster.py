@@ -4,6 +4,9 @@ import logging
 import os
 import signal
 import socket
+import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from world_models.runtime.errors import ExtraError, WorldModelsError, one_line
@@ -19,8 +22,8 @@ def connect(address: str | None, cpus: int) -> None:
     """Connects this process to the cluster at an address, unless it has a Ray already.
 
     Without an address it starts a Ray of so many workers on this machine, for this process alone:
-    on the loopback interface, without a dashboard. It ends with the process, but for two of Ray's
-    own, which outlive a kill: see to that with `leave_nothing_behind`.
+    on the loopback interface, without a dashboard. It ends with the process, and on Linux its
+    files do too, also by a kill.
     Raises ExtraError where Ray isn't installed, and WorldModelsError where it doesn't start or no
     cluster answers.
     """
@@ -34,17 +37,29 @@ def connect(address: str | None, cpus: int) -> None:
         return
     if address is not None and not _answers(address):
         raise WorldModelsError(f"RAY_ADDRESS: no Ray cluster answers at {address}")
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
-            ray.init("local", num_cpus=cpus, num_gpus=0, include_dashboard=False, **quiet)
+            if sys.platform == "linux":
+                options["_temp_dir"] = _folder()
+            ray.init("local", num_cpus=cpus, num_gpus=0, include_dashboard=False, **options)
         else:
-            ray.init(address, **quiet)
+            ray.init(address, **options)
     except Exception as error:  # Ray has no class of its own for what doesn't start
         raise WorldModelsError(f"Ray: {one_line(error)}") from error
     finally:
         signal.signal(signal.SIGTERM, on_term)  # Ray has set its own
+
+
+def _folder() -> str:
+    """Makes a folder for a Ray's files: it goes when this process ends, after Ray's processes."""
+    from world_models.runtime.lifetime import leave_nothing_behind
+
+    # A short name, since a socket's path has 107 bytes at most, of which Ray itself takes 65.
+    folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR"))
+    leave_nothing_behind(Path(folder))
+    return folder
 
 
 def _answers(address: str) -> bool:

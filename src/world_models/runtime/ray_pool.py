@@ -1,13 +1,14 @@
 """Workers on Ray: they may come late, be slow, and die; what comes of a job is the same."""
 
+import re
 import statistics
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import md5
@@ -25,7 +26,15 @@ from ray.exceptions import RayError, RayTaskError
 
 from world_models.runtime import worker
 from world_models.runtime.errors import DISTRIBUTION, WorldModelsError, one_line
-from world_models.runtime.parcels import FileJob, ParcelWork, pack, unpack
+from world_models.runtime.parcels import (
+    FileJob,
+    ParcelWork,
+    SharedWork,
+    pack,
+    put_in_place,
+    remove_attempts,
+    unpack,
+)
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -48,6 +57,8 @@ LIBRARIES = (
 CODE = "code of world_models"
 """What may differ in two checkouts of one version."""
 PACKAGE = Path(__file__).parents[1]
+NODE = "ray.io/node-id"
+"""The label that Ray gives each node."""
 
 
 class RayWorker:
@@ -125,9 +136,10 @@ class RayPool:
     """What `WorkerPool` is, on the Ray that this process is connected to.
 
     As many actors work as the cluster has CPUs, or as there are jobs; a node that joins is used
-    from the next `run` on. A worker that dies costs its job's time: that is done again elsewhere. A
-    job that is far later than the others is begun a second time elsewhere, and the first answer
-    counts. Each worker has one job at a time, so no more is on its way than there are workers.
+    from the next `run` on. A node that would compute something else is left out, which stderr says
+    once. A worker that dies costs its job's time: that is done again elsewhere. A job that is far
+    later than the others is begun a second time elsewhere, and the first answer counts. Each worker
+    has one job at a time, so no more is on its way than there are workers.
     """
 
     def __init__(self, shared_files: bool = False, code: ModuleType | None = None) -> None:
@@ -142,6 +154,7 @@ class RayPool:
             cloudpickle.register_pickle_by_value(code)
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
+        self._left_out: set[str] = set()
         self._stillborn = 0
         self._factories: dict[str, ray.ObjectRef[np.ndarray]] = {}
         self._answers: SimpleQueue[tuple[_Worker, _Task | None, Future[Any]]] = SimpleQueue()
@@ -163,10 +176,10 @@ class RayPool:
         """Has every job done, and yields (number of the job, result) as they end.
 
         A job's own error is the caller's. Raises WorldModelsError where a job costs several workers
-        their lives, where workers have other versions of libraries than this machine, and where
-        none starts; RuntimeError for a pool that an error has ended.
+        their lives, where all nodes have other versions of libraries than this machine, and where
+        no worker starts; RuntimeError for a pool that an error has ended.
         """
-        yield from self._run(work, jobs, lambda job: job, twice=True)
+        yield from self._run(work, jobs, lambda job: job)
 
     def run_files(
         self, work: Callable[[WriterJob], Result], jobs: Sequence[WriterJob]
@@ -176,20 +189,34 @@ class RayPool:
         Where workers don't share this machine's files, they are sent what they read, and what they
         write comes back.
         """
-        if self._shared_files:  # two workers at one file would be in each other's way
-            yield from self._run(work, jobs, FileJob.absolute, twice=False)
+        if self._shared_files:
+            yield from self._run_shared(work, jobs)
             return
-        for number, parcel in self._run(ParcelWork(work), jobs, pack, twice=True):
+        for number, parcel in self._run(ParcelWork(work), jobs, pack):
             yield number, unpack(jobs[number], parcel)
+
+    def _run_shared(
+        self, work: Callable[[WriterJob], Result], jobs: Sequence[WriterJob]
+    ) -> Iterator[tuple[int, Result]]:
+        """Each worker writes a file of its own; the first one of a job's is put in its place."""
+        remove_attempts(jobs)  # of a process that was killed
+        try:
+            with closing(self._run(SharedWork(work), jobs, FileJob.absolute)) as answers:
+                for number, (result, written) in answers:
+                    put_in_place(jobs[number], written)
+                    yield number, result
+        finally:
+            for one in [one for one in self._workers if one.at is not None]:
+                self._dismiss(one)  # it is at what another has done
+            remove_attempts(jobs)
 
     def _run(
         self,
         work: Callable[[Any], Any],
         jobs: Sequence[Any],
         send: Callable[[Any], Any],
-        twice: bool,
-    ) -> Iterator[tuple[int, Any]]:
-        """Has jobs done as they are sent; twice: those that are late, elsewhere as well."""
+    ) -> Generator[tuple[int, Any]]:
+        """Has jobs done as they are sent; those that are late, elsewhere as well."""
         if self._over:
             raise RuntimeError("an error has ended this pool")
         make = self._factories.get(getattr(work, "name", ""))
@@ -205,7 +232,7 @@ class RayPool:
             while len(took) < len(tasks):
                 while queue and self._idle:
                     begin(queue.popleft())
-                if twice and self._idle and time.monotonic() - looked > LOOK_S:
+                if self._idle and time.monotonic() - looked > LOOK_S:
                     looked = time.monotonic()
                     for task in _late(tasks, took)[: len(self._idle)]:
                         begin(task)
@@ -221,8 +248,10 @@ class RayPool:
                 if _died(future):
                     queue.extendleft(self._left_by(one, answered, future.exception()))
                     self._hire(len(tasks) - len(took))
+                elif answered is None:
+                    if not self._is_welcome(one, future):
+                        self._hire(len(tasks) - len(took))
                 elif self._done(one, answered, future):
-                    assert answered is not None
                     took.append(heard - answered.started)
                     yield answered.number, future.result()
         except BaseException:
@@ -232,16 +261,24 @@ class RayPool:
 
     def _hire(self, jobs: int) -> None:
         """Starts actors where there are more CPUs than actors and jobs for them."""
-        nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+        cpus = self._cpus()
         for one in list(self._workers):
-            if one.hangs or one.node not in {None, *nodes}:
+            if one.hangs or one.node not in {None, *cpus}:
                 self._dismiss(one)
-        cpus = sum(int(node["Resources"].get("CPU", 0)) for node in nodes.values())
-        actor = ray.remote(num_cpus=1)(RayWorker)
-        for _ in range(min(jobs, max(cpus, 1)) - len(self._workers)):
+        elsewhere = {NODE: f"!in({', '.join(self._left_out)})"} if self._left_out else None
+        actor = ray.remote(num_cpus=1, label_selector=elsewhere)(RayWorker)
+        for _ in range(min(jobs, max(sum(cpus.values()), 1)) - len(self._workers)):
             one = _Worker(actor.remote())
             self._workers.append(one)
             self._await(one, None, one.actor.ready.remote())
+
+    def _cpus(self) -> dict[str, int]:
+        """Returns how many CPUs each node has that is not left out."""
+        return {
+            node["NodeID"]: int(node["Resources"].get("CPU", 0))
+            for node in ray.nodes()
+            if node["Alive"] and node["NodeID"] not in self._left_out
+        }
 
     def _begin(self, task: _Task, work: Callable[[Any], Any], job: Any, make: Any) -> None:
         one = self._idle.pop()
@@ -253,23 +290,42 @@ class RayPool:
     def _await(self, one: _Worker, task: _Task | None, answer: Any) -> None:
         answer.future().add_done_callback(lambda future: self._answers.put((one, task, future)))
 
-    def _done(self, one: _Worker, task: _Task | None, future: Future[Any]) -> bool:
+    def _is_welcome(self, one: _Worker, ready: Future[Any]) -> bool:
+        """Has a worker that has started wait for jobs, unless it would do them differently."""
+        if error := ready.exception():
+            raise _own(error) from error
+        node, address, found = ready.result()
+        one.node = node
+        different = _difference(found)
+        if different is not None:
+            self._leave_out({node}, address, different)
+            self._dismiss(one)
+        elif not one.gone:
+            self._idle.append(one)
+        return different is None
+
+    def _leave_out(self, nodes: set[str], address: str, fault: str) -> None:
+        """Uses these nodes no more, and says why; raises WorldModelsError where none is left."""
+        if nodes <= self._left_out:
+            return
+        self._left_out |= nodes
+        line = f"Ray's node {address} is left out: {fault}"
+        if not any(self._cpus().values()):
+            raise WorldModelsError(f"{line}; there is no other")
+        print(line, file=sys.stderr)
+
+    def _done(self, one: _Worker, task: _Task, future: Future[Any]) -> bool:
         """Takes note of an answer, and says whether it is a job's first; raises a job's error."""
         error, one.at = future.exception(), None
-        if task is not None:
-            task.workers.discard(one)
-        elif error is None:
-            one.node, address, found = future.result()
-            _require_equal(found, address)
+        task.workers.discard(one)
         if not one.gone:
             self._idle.append(one)
-        if task is not None and task.done:
+        if task.done:
             return False  # another was quicker
         if error is not None:
             raise _own(error) from error
-        if task is not None:
-            task.done = True
-        return task is not None
+        task.done = True
+        return True
 
     def _left_by(
         self, one: _Worker, task: _Task | None, error: BaseException | None
@@ -277,7 +333,8 @@ class RayPool:
         """Lets a worker go that has died, and returns the job that nobody does any more, if any."""
         self._dismiss(one)
         if getattr(error, "actor_init_failed", False):  # and so would the next there
-            raise WorldModelsError(f"Ray's workers can't start: {str(error).splitlines()[-1]}")
+            self._leave_out_that_of(str(error))
+            return []
         if task is None and all(other.node is None for other in self._workers):
             self._stillborn += 1
             if self._stillborn >= DEATHS:
@@ -294,6 +351,15 @@ class RayPool:
             )
         return [task]
 
+    def _leave_out_that_of(self, error: str) -> None:
+        """Leaves out the node that a worker can't start on, as Ray's message has its address."""
+        found, fault = re.search(r"\bip=([^,)\s]+)", error), error.splitlines()[-1]
+        address = found[1] if found else ""
+        nodes = {node["NodeID"] for node in ray.nodes() if node["NodeManagerAddress"] == address}
+        if not nodes:
+            raise WorldModelsError(f"Ray's workers can't start: {fault}")
+        self._leave_out(nodes, address, f"no worker can start there ({fault})")
+
     def _dismiss(self, one: _Worker) -> None:
         one.gone = True
         for place in (self._workers, self._idle):
@@ -309,9 +375,9 @@ class RayPool:
 
     def close(self) -> None:
         """Ends the actors, once the idle ones have closed their handlers."""
-        closing = [one.actor.close.remote() for one in self._idle]
-        if closing:
-            ray.wait(closing, num_returns=len(closing), timeout=PATIENCE)
+        closed = [one.actor.close.remote() for one in self._idle]
+        if closed:
+            ray.wait(closed, num_returns=len(closed), timeout=PATIENCE)
         self._end()
         self._factories.clear()
 
@@ -345,10 +411,10 @@ def _late(tasks: Sequence[_Task], took: Sequence[float]) -> list[_Task]:
     ]
 
 
-def _require_equal(found: Mapping[str, str], address: str) -> None:
+def _difference(found: Mapping[str, str]) -> str | None:
+    """Says by what a worker would come to other results than this machine, if by anything."""
     for name, here in versions().items():
-        if found.get(name) != here:
-            raise WorldModelsError(
-                f"Ray's node {address} has {name} {found.get(name, 'nowhere')}, and this machine "
-                f"{here}: results would differ"
-            )
+        there = found.get(name, "nowhere")
+        if there != here:
+            return f"it has {name} {there}, and this machine {here}: results would differ"
+    return None
