@@ -265,7 +265,7 @@ class RayPool:
         for one in list(self._workers):
             if one.hangs or one.node not in {None, *cpus}:
                 self._dismiss(one)
-        elsewhere = {NODE: f"!in({', '.join(self._left_out)})"} if self._left_out else None
+        elsewhere = {NODE: f"!in({', '.join(self._left_out)})"} if self._left_out else {}
         actor = ray.remote(num_cpus=1, label_selector=elsewhere)(RayWorker)
         for _ in range(min(jobs, max(sum(cpus.values()), 1)) - len(self._workers)):
             one = _Worker(actor.remote())
