@@ -41,9 +41,8 @@ def connect(address: str | None, cpus: int) -> None:
     on_term = signal.getsignal(signal.SIGTERM)
     try:
         if address is None:
-            if sys.platform == "linux":
-                options["_temp_dir"] = _folder()
-            ray.init("local", num_cpus=cpus, num_gpus=0, include_dashboard=False, **options)
+            options |= {"num_cpus": cpus, "num_gpus": 0, "include_dashboard": False}
+            ray.init("local", _temp_dir=_folder(), **options)
         else:
             ray.init(address, **options)
     except Exception as error:  # Ray has no class of its own for what doesn't start
@@ -53,12 +52,13 @@ def connect(address: str | None, cpus: int) -> None:
 
 
 def _folder() -> str:
-    """Makes a folder for a Ray's files: it goes when this process ends, after Ray's processes."""
-    from world_models.runtime.lifetime import leave_nothing_behind
-
+    """Makes a folder for a Ray's files; on Linux it goes when this process ends, after Ray's."""
     # A short name, since a socket's path has 107 bytes at most, of which Ray itself takes 65.
     folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR"))
-    leave_nothing_behind(Path(folder))
+    if sys.platform == "linux":
+        from world_models.runtime.lifetime import leave_nothing_behind
+
+        leave_nothing_behind(Path(folder))
     return folder
 
 
