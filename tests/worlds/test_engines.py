@@ -66,6 +66,7 @@ def test_an_engine_that_dies_is_one_line(lanes):
     assert refused(lanes) == "takecover: Unexpected ViZDoom instance crash."
 
 
+@pytest.mark.parametrize("lanes", [2], ids=["two threads"], indirect=True)
 def test_a_game_may_be_closed_after_another_has_died(lanes):
     """It is still at its step, in a thread of its own, when the other's fails."""
     died, slow = running()
