@@ -64,26 +64,26 @@ def dying_dream(lanes: int, **more: object) -> DreamWorld:
     return world
 
 
-def wide_dream(lanes: int) -> DreamWorld:
+def wide_dream(lanes: int, kind: type[DreamWorld] = DreamWorld) -> DreamWorld:
     """A dream whose M is as large as the paper's, so that its products round by their size."""
     torch.manual_seed(0)
     sizes = MDNRNNSizes(WIDE - 256, 1, 256, 5, False, reward_head=True, done_head=True)
     rnn = MDNRNN(sizes).eval().requires_grad_(False)
     starts = torch.zeros(1, 2, sizes.latent_size)
-    return DreamWorld(TASK, rnn, rnn, starts, lanes, 1.0, cell=False)
+    return kind(TASK, rnn, rnn, starts, lanes, 1.0, cell=False)
+
+
+class SlowDream(DreamWorld):
+    """One that takes its time to begin."""
+
+    def begin(self, seeds: Sequence[int]) -> None:
+        time.sleep(SLOW_S)
+        super().begin(seeds)
 
 
 def slow_dream(lanes: int) -> DreamWorld:
-    """The same, which takes its time to begin."""
-    world = wide_dream(lanes)
-    begin = world.begin
-
-    def begin_slowly(seeds: Sequence[int]) -> None:
-        time.sleep(SLOW_S)
-        begin(seeds)
-
-    world.begin = begin_slowly  # type: ignore[method-assign]
-    return world
+    """The wide dream, but slow."""
+    return wide_dream(lanes, SlowDream)
 
 
 def wide_candidates(count: int) -> Controllers:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dvc.utils.serialize import modify_yaml
 
 if TYPE_CHECKING:
+    import pytest
     from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[1]
@@ -141,6 +142,12 @@ def environment(project: Path) -> dict[str, str]:
         "PYTHONPATH": str(project / "src"),
         "DVC_NO_ANALYTICS": "1",
     }
+
+
+def enter(project: Path, patch: "pytest.MonkeyPatch") -> None:
+    """Has this process be in a project, whose own store is the one that it tracks in."""
+    patch.chdir(project)
+    patch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 def run(project: Path, *command: str, expected: int = 0) -> subprocess.CompletedProcess[str]:

@@ -40,11 +40,26 @@ def run_here(name: str, *arguments: str, work: Callable[[Context], None] | None 
 
 
 def said_here(main: Callable[[], None], *arguments: str) -> str:
-    """What a command prints, or the line that it is refused with."""
+    """What a command prints, which succeeds."""
+    said, code = _ended(main, *arguments)
+    assert not code, code
+    return said
+
+
+def refused_here(main: Callable[[], None], *arguments: str) -> str:
+    """The one line that a command is refused with, which prints nothing else."""
+    said, code = _ended(main, *arguments)
+    assert isinstance(code, str), said
+    assert (said, code.count("\n")) == ("", 0)
+    return code
+
+
+def _ended(main: Callable[[], None], *arguments: str) -> tuple[str, object]:
+    """What a command prints, and how it exits: None, a code or a line."""
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as said:
         patch.setattr(sys, "argv", [main.__module__, *arguments])
         try:
             main()
         except SystemExit as exit_:
-            return str(exit_.code)
-    return said.getvalue()
+            return said.getvalue(), exit_.code
+    return said.getvalue(), None

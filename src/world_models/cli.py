@@ -189,11 +189,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     from world_models.evaluation.statistics import summary
     from world_models.pretrained import located
     from world_models.runtime.progress import Progress
-    from world_models.tasks import get_task
 
-    task = get_task(_task_of(options.round))
     with located(_source(options)) as agent:
-        _require_agent(options, agent)
+        task = _require_agent(options, agent).task
         seeds = TEST[: options.episodes]
         jobs = real_jobs(task.name, seeds, options.lanes, agent)
         returns = []

@@ -1,12 +1,13 @@
 """The cost of the scale `paper`, out of a made-up bench.json."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from benchmarks.paper_cost import Data, Machine, Rates, Seconds, costs, machines, main
-from tests.stages import said_here
+from tests.stages import refused_here, said_here
 from world_models.params import Params
 
 ROWS = [
@@ -69,15 +70,18 @@ def test_machines_speed_up_each_kind_of_work_by_its_own_factor():
     assert few.collected("carracing").games == pytest.approx(8 * gpu.collected("carracing").games)
 
 
-def paper(path, gpu=Path("reports/bench-h200.json")):
-    return said_here(main, "--bench", str(path), "--gpu", str(gpu))
+def paper(path, gpu=Path("reports/bench-h200.json"), end=said_here):
+    return end(main, "--bench", str(path), "--gpu", str(gpu))
+
+
+refused = partial(paper, end=refused_here)
 
 
 def test_the_table_is_printed_with_what_it_rests_on(tmp_path):
     path = tmp_path / "bench.json"
-    assert paper(path) == f"paper: {path}: no such file; `make bench` writes it"
+    assert refused(path) == f"paper: {path}: no such file; `make bench` writes it"
     path.write_text(json.dumps({"rows": rows()[:1]}))
-    assert paper(path).startswith("paper: no rate of 'VAE training' against ")
+    assert refused(path).startswith("paper: no rate of 'VAE training' against ")
     path.write_text(json.dumps({"rows": rows()}))
     said = paper(path)
     (vae, _) = (line.split() for line in said.splitlines() if line.startswith("vae"))
@@ -88,7 +92,7 @@ def test_the_table_is_printed_with_what_it_rests_on(tmp_path):
 def test_a_gpu_has_rates_of_its_own_where_they_were_measured(tmp_path):
     bench, gpu = tmp_path / "bench.json", tmp_path / "gpu.json"
     bench.write_text(json.dumps({"rows": rows()}))
-    said = paper(bench, gpu)
+    said = refused(bench, gpu)
     assert said.startswith(f"paper: {gpu}: no such file; `python -m benchmarks --output ")
     quicker = [row | {"rate": 4 * row["rate"]} for row in rows() if row["path"] == "VAE training"]
     gpu.write_text(json.dumps({"rows": quicker}))

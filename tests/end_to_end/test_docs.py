@@ -9,7 +9,8 @@ import subprocess
 import pytest
 
 from tests.docs.blocks import ALL
-from tests.projects import ROOT, environment, store
+from tests.projects import ROOT, enter, environment, store
+from tests.stages import said_here
 from world_models import cli
 
 NAMES = {r"\bsmall\.": "smoke.", r"\b(carracing(-2)?|takecover)\b": "pendulum"}
@@ -43,10 +44,8 @@ def project(copy):
     """The finished project, with a baseline for the gate."""
     project = copy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        with pytest.raises(SystemExit):
-            cli.main(["gate", "pendulum", "--update"])
+        enter(project, patch)
+        said_here(cli.main, "gate", "pendulum", "--update")
     return project
 
 

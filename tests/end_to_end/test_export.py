@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.projects import change_parameters, commit, dvc, repro, run, status
+from tests.projects import change_parameters, commit, dvc, enter, repro, run, status
+from tests.stages import refused_here, said_here
 from world_models import cli, pretrained
 from world_models.agent import Agent
 from world_models.data.store import EpisodeStore
@@ -35,19 +36,10 @@ def exported(project):
 
 
 @pytest.fixture
-def told(project, monkeypatch, capsys):
-    """Give a function that returns what a command prints in the project, or its one line."""
-    monkeypatch.chdir(project)
+def inside(project, monkeypatch):
+    """Has a test run in the project, whose own package has its agents."""
+    enter(project, monkeypatch)
     monkeypatch.setattr(pretrained, "PACKAGED", project.joinpath(*PACKAGE))
-
-    def run(*arguments):
-        try:
-            cli.main([*map(str, arguments)])
-        except SystemExit as exit_:
-            return exit_.code
-        return capsys.readouterr().out
-
-    return run
 
 
 def test_its_files_hold_half_of_each_number(project, exported):
@@ -66,7 +58,7 @@ def test_it_is_whole_and_says_which_game_it_plays(exported):
     assert agent.starts.dtype == agent.controller.parameters.dtype == torch.float32
 
 
-def test_its_card_has_the_scores_of_these_very_files(told, exported):
+def test_its_card_has_the_scores_of_these_very_files(inside, exported):
     card, scores = (exported / name for name in ("card.md", "scores.json"))
     text, measured = card.read_text(), json.loads(scores.read_text())
     for name, world in (("the game", "real"), ("the dream", "dream")):
@@ -74,8 +66,8 @@ def test_its_card_has_the_scores_of_these_very_files(told, exported):
         low, high = measured[world]["ci95"]
         mean, std = measured[world]["mean"], measured[world]["std"]
         assert row == f"| {name} | {mean:.0f} ± {std:.0f} [{low:.0f}, {high:.0f}] | 10 |"
-    command = ("evaluate", "pendulum", "--models", exported, "--episodes", "10", "--workers", "1")
-    again = json.loads(told(*command))
+    played = ("--models", str(exported), "--episodes", "10", "--workers", "1")
+    again = json.loads(said_here(cli.main, "evaluate", "pendulum", *played))
     assert again["mean"] == pytest.approx(measured["real"]["mean"], abs=0.02)
 
 
@@ -101,7 +93,7 @@ def released(project, exported):
     return package
 
 
-def test_released_it_comes_with_the_package(released, exported, told):
+def test_released_it_comes_with_the_package(released, exported, inside):
     assert sorted(file.name for file in released.iterdir()) == sorted(
         ["card.md", "controllers", *(f"{part}.safetensors" for part in PARTS)]
     )
@@ -109,15 +101,15 @@ def test_released_it_comes_with_the_package(released, exported, told):
     own = released / "controller.safetensors"
     assert bred.read_bytes() == own.read_bytes()  # it is the same C, in half precision
     command = ("evaluate", "pendulum", "--pretrained", "--episodes", "2", "--workers", "1")
-    found = json.loads(told(*command))
+    found = json.loads(said_here(cli.main, *command))
     returns = (exported / "returns.csv").read_text().splitlines()[1:3]
     own = torch.tensor([float(row.split(",")[1]) for row in returns]).numpy()
     assert found["mean"] == pytest.approx(summary(own)["mean"], abs=0.02)
 
 
-def test_what_does_not_come_with_the_package_is_named(told, tmp_path, monkeypatch):
+def test_what_does_not_come_with_the_package_is_named(inside, tmp_path, monkeypatch):
     monkeypatch.setattr(pretrained, "PACKAGED", tmp_path)
-    assert "pendulum: no agent" in told("evaluate", "pendulum", "--pretrained")
+    assert "pendulum: no agent" in refused_here(cli.main, "evaluate", "pendulum", "--pretrained")
 
 
 def test_a_round_goes_on_from_the_agent_of_the_package(project, exported, released):
@@ -141,6 +133,6 @@ def test_a_round_goes_on_from_the_agent_of_the_package(project, exported, releas
     assert sorted(status(project, *after)) == sorted(after)
 
 
-def test_what_is_not_exported_can_not_be_released(told):
-    said = told("release", "takecover")
+def test_what_is_not_exported_can_not_be_released(inside):
+    said = refused_here(cli.main, "release", "takecover")
     assert said.startswith("world-models: exports/takecover/controller.safetensors: missing")

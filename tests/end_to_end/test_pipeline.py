@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 
-from tests.projects import FORKING_DVC, change_parameters, dvc, make_finished, run, store
+from tests.projects import FORKING_DVC, change_parameters, dvc, enter, make_finished, run, store
 from world_models import cli
 from world_models.data.seeds import TEST
 
@@ -252,8 +252,7 @@ def test_a_changed_parameter_runs_again_what_reads_it_and_nothing_else(games):
 def test_the_gate_makes_an_agent_the_champion_that_can_be_taken_out_again(
     pendulum, monkeypatch, capsys
 ):
-    monkeypatch.chdir(pendulum.path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    enter(pendulum.path, monkeypatch)
     with pytest.raises(SystemExit) as exit_:
         cli.main(["gate", "pendulum", "--update"])
     said = capsys.readouterr()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import dvc
-from tests.stages import run_here, stay_as_it_is
+from tests.projects import dvc, enter
+from tests.stages import run_here, said_here, stay_as_it_is
 from world_models import cli
 
 
@@ -23,10 +23,10 @@ def score() -> object:
     return 0
 
 
-def gate(*options: str) -> object:
+def gate() -> object:
     """What the gate says where it can't tell, or 0."""
     with redirect_stdout(StringIO()) as said, pytest.raises(SystemExit) as exit_:
-        cli.main(["gate", "pendulum", *options])
+        cli.main(["gate", "pendulum"])
     return said.getvalue() if exit_.value.code == 2 else exit_.value.code
 
 
@@ -57,9 +57,8 @@ def made(copy):
     """The finished project, with a baseline for the gate."""
     project = copy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        assert gate("--update") == 0
+        enter(project, patch)
+        said_here(cli.main, "gate", "pendulum", "--update")
     return project
 
 

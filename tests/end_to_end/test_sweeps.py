@@ -9,7 +9,7 @@ from dvc.utils.serialize import load_yaml
 from PIL import Image
 
 from pipelines.keep import main as keep
-from tests.projects import change_parameters, dvc, repro, status, store
+from tests.projects import change_parameters, dvc, enter, repro, status, store
 from tests.stages import run_here, said_here, stay_as_it_is
 from world_models.controller.checkpoint import read_controller_sizes
 from world_models.data.seeds import TEST
@@ -130,8 +130,7 @@ def test_the_comparison_is_in_mlflow(runs, reports, sweep):
 
 
 def test_a_kept_run_has_their_tables_for_the_results_page(project, reports, monkeypatch):
-    monkeypatch.chdir(project)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    enter(project, monkeypatch)
     kept = said_here(keep, "pendulum").strip()
     for sweep in SWEPT:
         assert (project / kept / f"{sweep}.md").read_text() == (reports / f"{sweep}.md").read_text()

@@ -23,8 +23,8 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipelines import disk
 from pipelines.dvc.resume import BY_HAND, ENDED, held_state, note_inputs
-from tests.projects import commit, init, run
-from tests.stages import said_here
+from tests.projects import commit, enter, init, run
+from tests.stages import refused_here, said_here
 from tests.waiting import wait_for
 from world_models.tracking.client import open_store
 from world_models.tracking.embedded import default_uri
@@ -177,10 +177,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     root = tmp_path_factory.mktemp("projects") / "a project"
     root.mkdir()
     with pytest.MonkeyPatch.context() as patch, ExitStack() as at_work:
-        patch.chdir(root)
+        enter(root, patch)
         at_work.enter_context(held_state(*state_of("vae@x", BY_HAND)))
         patch.setenv("DVC_NO_ANALYTICS", "1")
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         Path("dvc.yaml").write_text(STAGES)
         Path("params.yaml").write_text("v: 0\n")
         Path(".gitignore").write_text("/mlflow.db*\n/mlartifacts\n/.state\n/results\n")
@@ -226,7 +225,7 @@ def runs(store: MlflowClient) -> dict[str, list[Path]]:
 
 
 def clean(*options: str) -> str:
-    """What cleaning says, or the line that it is refused with."""
+    """What cleaning says."""
     return said_here(disk.main, "--clean", *options)
 
 
@@ -266,7 +265,7 @@ def test_while_a_dvc_is_at_work_nothing_goes(project):
     with psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             wait_for(Path("begun").exists)
-            assert clean("--force") == BUSY
+            assert refused_here(disk.main, "--clean", "--force") == BUSY
         finally:
             for one in [process, *process.children(recursive=True)]:  # dvc first: it would go on
                 one.kill()
@@ -280,7 +279,7 @@ def test_while_a_dvc_is_at_work_nothing_goes(project):
 def test_while_a_dvc_writes_nothing_goes(project):
     lock = zc.lockfile.LockFile(".dvc/tmp/lock")
     try:
-        assert clean("--force") == BUSY
+        assert refused_here(disk.main, "--clean", "--force") == BUSY
     finally:
         lock.close()
 
