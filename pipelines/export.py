@@ -5,7 +5,7 @@ from collections import Counter
 from pipelines import evaluate
 from pipelines.context import Context
 from pipelines.dvc.lineage import committed
-from pipelines.git import revision
+from pipelines.git import changed, revision
 from pipelines.stage import main
 from world_models.data.store import EpisodeStore
 from world_models.evaluation.protocol import agent_to_score, protocol
@@ -46,7 +46,7 @@ def card(context: Context, exported: Context) -> Card:
         "seed": str(params.base_seed),
         "data": data(EpisodeStore(context.files.latents)),
         "parameters of V, M, C": ", ".join(counts(files.agent)),
-        "revision": revision(),
+        "revision": revision() + (", with changes" if revision() and changed() else ""),
         "DVC key of its controller": made.key,
     }
     return Card(

@@ -52,6 +52,11 @@ def revision() -> str:
     return git("rev-parse", "--quiet", "--verify", "HEAD").decode().strip()
 
 
+def changed() -> bool:
+    """Returns whether code or parameters are others than the commit's that is checked out."""
+    return bool(git("diff", "--name-only", "HEAD", "--", "src", "pipelines", "params.yaml"))
+
+
 def last_committed(path: Path) -> bytes | None:
     """Returns a file as the last commit has it, or None if that has none.
 

@@ -75,6 +75,38 @@ def refused(*arguments):
     return caught.value.code
 
 
+@slashes
+@pytest.mark.parametrize(
+    ("name", "more", "ending"),
+    [("films", [], ".mp4"), ("films.gif", ["--gif"], ".gif"), ("..", [], ".mp4")],
+)
+def test_a_film_takes_no_folders_place(models, monkeypatch, name, more, ending):
+    kept = models / "films.gif" / "kept"
+    kept.mkdir(parents=True)
+    kept.parent.with_suffix("").mkdir()
+    monkeypatch.chdir(kept.parent)
+    out = name if name == ".." else str(models / name)
+    line = refused("video", "pendulum", "--models", str(models), "--out", out, *more)
+    ends = f"--out names a file that ends with {ending}"
+    assert line == f"world-models: {out}: no film's name: {ends}"
+    assert kept.exists()
+
+
+@slashes
+def test_what_lies_on_the_way_to_a_film_is_named(models):
+    (models / "file").touch()
+    out = models / "file" / "lap.mp4"
+    line = refused("video", "pendulum", "--models", str(models), "--out", str(out))
+    assert str(out.parent) in line
+
+
+def test_a_number_out_of_range_is_named(capsys):
+    assert refused("play", "--port", "70000") == 2
+    assert "70000 is not in 0 to 65535" in capsys.readouterr().err
+    assert refused("video", "pendulum", "--seed", "-1") == 2
+    assert "-1 is not in 0 to 2147483647" in capsys.readouterr().err
+
+
 def test_what_a_user_can_mend_is_one_line(models, capsys):
     line = refused("evaluate", "pong", "--models", str(models))
     assert line.startswith("world-models: pong: no round 'pong'; there are: carracing, ")

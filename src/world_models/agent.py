@@ -31,12 +31,16 @@ from world_models.worlds.real import RealWorld
 
 @dataclass(frozen=True)
 class Agent:
-    """V, M and C of one task, as networks."""
+    """V, M and C of one game, loaded for acting (paper, section 2)."""
 
     task: Task
+    """The game that it plays."""
     vae: VAE
+    """V: a frame to z."""
     rnn: MDNRNN
+    """M: z, the action and its state to the next z."""
     controller: Controllers
+    """C: features to actions; a population of one."""
     starts: Tensor
     """mu and log sigma^2 of first frames (S, 2, z), from which its dreams begin."""
 
@@ -61,14 +65,19 @@ class Agent:
             return load_agent(files, get_task(name), device or best_device())
 
     def real_world(self, lanes: Lanes) -> RealWorld:
-        """Opens the game as this agent sees it."""
+        """Opens a game as this agent sees it, through V and M (paper, section 3).
+
+        `lanes` are the games, of `open_lanes(agent.task, n)`; they are closed with the world, whose
+        observations are what C sees, (n, F) float32. Raises ValueError where V and M are on two
+        devices.
+        """
         sizes = self.controller.sizes
         return RealWorld(self.task, lanes, self.vae, self.rnn, sizes.cell, sizes.sampled)
 
     @property
     def dreams(self) -> DreamFactory:
-        """What opens dreams of its own M, drawn by V: of the temperature, and ending as those did,
-        that C was evolved or validated in."""
+        """What opens dreams of this agent's own M, drawn by V (paper, section 4): of the
+        temperature, and ending as those did, that C was evolved or validated in."""
         sizes = self.controller.sizes
         dream = DreamConfig(temperature=sizes.temperature, ends=sizes.ends)
         return DreamFactory(self.task, self.rnn, self.rnn, self.starts, dream, sizes.cell, self.vae)
@@ -80,13 +89,16 @@ class Agent:
         autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
         drawn: bool = True,
     ) -> DreamWorld:
-        """Opens one of these dreams.
+        """Opens a dream of this agent's own M (paper, section 4).
 
         Args:
-            lanes: how many dreams step together.
-            temperature: another tau, over 0; raises ConfigError for any other.
+            lanes: how many dreams step together, from 1 on.
+            temperature: another tau than the one that C was evolved at, over 0.
             autoreset_mode: Gymnasium's; what happens to lanes that have finished.
             drawn: `render` draws pictures.
+
+        Its observations are what C sees, (lanes, F) float32, and its actions (lanes, a) in [-1, 1].
+        Raises ConfigError for a temperature that is not over 0.
         """
         dreams = self.dreams
         if temperature is not None:

@@ -2,6 +2,7 @@
 them, so that it answers at once."""
 
 import argparse
+import errno
 import hashlib
 import json
 import math
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 DISK = Path("pipelines", "disk.py")
 """The project's own code, which knows DVC."""
+OF_A_NAME = (errno.EEXIST, errno.ENOTDIR)
+"""Faults of an OSError where a file lies on the way to one that is to be written."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -41,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno not in OF_THE_DISK:
+        if error.errno not in (*OF_THE_DISK, *OF_A_NAME):
             raise
         sys.exit(f"world-models: {error}")
 
@@ -64,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     video.add_argument("--out", type=Path, help="file to write (default: ROUND.mp4 or ROUND.gif)")
     video.add_argument("--gif", action="store_true", help="write a GIF, as a README shows it")
     video.add_argument("--steps", type=_count, default=600, help="at most (600)")
-    video.add_argument("--seed", type=int, help="the game's (default: the first for validation)")
+    video.add_argument("--seed", type=_seed, help="the game's (default: the first for validation)")
     video.set_defaults(command=_video)
     release = commands.add_parser(
         "release",
@@ -85,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_agents(play)
     play.add_argument("--page", type=Path, help="folder of the page (default: this package's)")
     play.add_argument("--host", default="127.0.0.1", help="address to listen on (loopback)")
-    play.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
+    play.add_argument("--port", type=_port, default=8000, help="port to listen on (8000)")
     play.add_argument("--no-browser", action="store_true", help="only serve")
     play.set_defaults(command=_play)
     push = commands.add_parser(
@@ -146,6 +149,20 @@ def _count(text: str) -> int:
 def _over_one(text: str) -> int:
     if (number := int(text)) < 2:
         raise argparse.ArgumentTypeError(f"{number} is under 2: one episode has no deviation")
+    return number
+
+
+def _seed(text: str) -> int:
+    return _whole(text, 2**31 - 1)
+
+
+def _port(text: str) -> int:
+    return _whole(text, 2**16 - 1)
+
+
+def _whole(text: str, most: int) -> int:
+    if not 0 <= (number := int(text)) <= most:
+        raise argparse.ArgumentTypeError(f"{number} is not in 0 to {most}")
     return number
 
 
@@ -228,14 +245,23 @@ def _video(options: argparse.Namespace) -> None:
     from world_models.reporting.videos import film
     from world_models.runtime.progress import Progress
 
+    out = _film_file(options)
     with located(_source(options)) as files:
         agent = _require_agent(options, files)
-    out = options.out or Path(f"{options.round}.{'gif' if options.gif else 'mp4'}")
     seed = VALIDATE.start if options.seed is None else options.seed
     with Progress("video", options.steps, "frames") as progress:
         pictures = progress.each(film(agent, seed, options.steps))
         (save_gif if options.gif else save_video)(out, pictures)
     print(out)
+
+
+def _film_file(options: argparse.Namespace) -> Path:
+    """Where a film goes: never in place of a folder, which would be lost."""
+    ending = ".gif" if options.gif else ".mp4"
+    out = Path(options.out or options.round + ending)
+    if out.suffix.lower() != ending or out.is_dir():
+        raise WorldModelsError(f"{out}: no film's name: --out names a file that ends with {ending}")
+    return out
 
 
 def _release(options: argparse.Namespace) -> None:
@@ -263,7 +289,10 @@ def _play(options: argparse.Namespace) -> None:
         raise ExtraError("the playground", "play") from None
     from world_models.play.site import built_page
     from world_models.pretrained import all_sources
+    from world_models.tracking.client import present_uri
 
+    # A game is opened in a folder of its own, which is then the whole process's.
+    os.environ["MLFLOW_TRACKING_URI"] = present_uri()
     page, sources = built_page(options.page).resolve(), all_sources(options.models.resolve())
     serve(page, sources, options.host, options.port, open_browser=not options.no_browser)
 

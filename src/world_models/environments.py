@@ -52,7 +52,10 @@ def make_dream(
     actions: Actions = "continuous",
     render_mode: str | None = None,
 ) -> gymnasium.Env[np.ndarray, Any]:
-    """Opens a dream of one lane, whose observation is what C sees: (z + h,) float32.
+    """Opens a dream of one lane (paper, section 4).
+
+    Its observation is what C sees, [z, h] or, where C sees M's cell state too, [z, h, c]: (F,)
+    float32. Its action is (a,) in [-1, 1], or the number of a choice.
 
     Args:
         task: the game's name, such as `takecover`.
@@ -62,8 +65,9 @@ def make_dream(
         actions: `continuous`: C's numbers in [-1, 1]; `discrete`: the game's own choices.
         render_mode: `rgb_array`, or `human` for a window.
 
-    Raises WorldModelsError where there is no such agent, or it is of another task, ConfigError for
-    a temperature that is not over 0, and for discrete actions where the game has none.
+    Raises WorldModelsError where there is no such agent, it is of another task, or there is no
+    screen for a window; ConfigError for a temperature that is not over 0, and for discrete actions
+    where the game has none; ValueError for another render mode.
     """
     from world_models.worlds.single import SingleWorld
 
@@ -82,7 +86,7 @@ def make_dreams(
     render_mode: str | None = None,
     autoreset_mode: AutoresetMode = AutoresetMode.NEXT_STEP,
 ) -> gymnasium.vector.VectorEnv[np.ndarray, Any, np.ndarray]:
-    """Opens a dream of many lanes, which step together.
+    """Opens a dream of many lanes, which step together: observations are (num_envs, F) float32.
 
     Its arguments are those of `make_dream`, and its lanes those of as many single dreams with seeds
     that follow each other. No window shows them: ConfigError for the render mode `human`.
@@ -112,9 +116,10 @@ def make_latent(
     actions: Actions = "continuous",
     render_mode: str | None = None,
 ) -> gymnasium.Env[np.ndarray, Any]:
-    """Opens the game as an agent sees it: [z, h], through V and M.
+    """Opens the game as an agent sees it, through V and M (paper, section 3).
 
-    Its arguments are those of `make_dream`, and so are the errors that it raises.
+    Observations and arguments are those of `make_dream`, and so are the errors that it raises. It
+    raises ExtraError besides where the game's engine is not installed.
     """
     from world_models.worlds.games import open_lanes
     from world_models.worlds.single import SingleWorld

@@ -45,3 +45,11 @@ def test_a_parameter_that_is_set_changes_one_line_and_nothing_else(project):
         (row,) = (line for line in shown if f"vae.{name} " in line)
         _, found, origin, *_ = row.split()
         assert (float(found), origin) == (float(value), "small.carracing.vae")
+
+
+def test_in_a_copy_it_leaves_the_folder_as_it_is(project):
+    dvc(project, "exp", "run", "--temp", "--set-param=small.carracing.vae.batches=9000")
+    assert run(project, "git", "status", "--porcelain").stdout == ""
+    assert not (project / "shown").exists()
+    (kept,) = run(project, "git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()
+    assert "batches: 9000" in run(project, "git", "show", f"{kept}:params.yaml").stdout

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipelines.git import GitError, last_committed, revision, untracked_code
+from pipelines.git import GitError, changed, last_committed, revision, untracked_code
 from tests.projects import commit, run
 from tests.users import give_away, needs_root
 
@@ -26,6 +26,17 @@ def test_a_commit_and_its_files_are_known(project):
     assert revision() == run(project, "git", "rev-parse", "HEAD").stdout.strip()
     assert last_committed(project / "file") == b"as it was"
     assert last_committed(project / "other") is None
+
+
+def test_other_code_or_parameters_than_the_commits_are_seen(project):
+    run(project, "git", "init", "--quiet")
+    for name in ("params.yaml", "README.md"):
+        (project / name).write_text("as it was")
+    commit(project, "Begin")
+    (project / "README.md").write_text("as it is")
+    assert not changed()
+    (project / "params.yaml").write_text("as it is")
+    assert changed()
 
 
 def test_a_hook_of_another_repository_has_no_say(project, monkeypatch):

@@ -35,3 +35,10 @@ def steps(browser) -> int:
 def complaints(browser) -> list[str]:
     """What the browser holds for an error."""
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+def set_slider(browser, name: str, value: float) -> None:
+    """Moves a slider, as a hand does."""
+    script = "const one = document.getElementById(arguments[0]); one.value = arguments[1];"
+    script += "one.dispatchEvent(new Event('input', { bubbles: true }))"
+    browser.execute_script(script, name, value)

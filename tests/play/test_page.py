@@ -7,19 +7,14 @@ import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
-from tests.play.pages import complaints, find, steps, visit, wait
+from tests.play.pages import complaints, find, set_slider, steps, visit, wait
 
 PICTURE = (
     "const pen = document.getElementById('picture').getContext('2d');"
     "return [...pen.getImageData(0, 0, 64, 64).data]"
 )
-
-
-def set_slider(browser, name, value):
-    script = "const one = document.getElementById(arguments[0]); one.value = arguments[1];"
-    script += "one.dispatchEvent(new Event('input', { bubbles: true }))"
-    browser.execute_script(script, name, value)
 
 
 def fill(browser, name, text):
@@ -73,7 +68,6 @@ def test_it_is_no_faster_after_it_was_stopped(browser, address):
 
 def test_keys_take_the_wheel_and_show_it(paused):
     find(paused, "reset").click()
-    paused.execute_script("document.activeElement.blur()")
     ActionChains(paused).key_down(Keys.ARROW_LEFT).perform()
     wait(paused, lambda: find(paused, "driver").text == "You drive")
     find(paused, "step").click()
@@ -90,7 +84,6 @@ def test_keys_take_the_wheel_and_show_it(paused):
 def test_the_page_is_played_by_keys_alone(paused):
     body = find(paused, "body", By.TAG_NAME)
     before = steps(paused)
-    paused.execute_script("document.activeElement.blur()")
     body.send_keys(".")
     wait(paused, lambda: steps(paused) == before + 1)
     body.send_keys(" ")
@@ -99,6 +92,9 @@ def test_the_page_is_played_by_keys_alone(paused):
     wait(paused, lambda: find(paused, "play").text == "Play")
     body.send_keys("r")
     wait(paused, lambda: steps(paused) == 0)
+    seed = find(paused, "seed").get_attribute("value")
+    body.send_keys("n")
+    wait(paused, lambda: find(paused, "seed").get_attribute("value") != seed)
     find(paused, "tab-dream").send_keys(Keys.ARROW_RIGHT)
     wait(paused, lambda: find(paused, "cheating").is_displayed())
 
@@ -156,6 +152,7 @@ def test_a_dream_begins_at_any_stored_frame(paused):
     wait(paused, lambda: f"start={index}" in paused.current_url)
     assert find(paused, "start").get_attribute("value") == index
     find(paused, "more-starts").click()
+    wait(paused, lambda: find(paused, "#starts button", By.CSS_SELECTOR) != button)
 
 
 def test_temperature_and_speed_are_moved_while_it_plays(browser, address):
@@ -195,6 +192,33 @@ def test_a_link_holds_the_dream(browser, address):
         row.text for row in browser.find_elements(By.CSS_SELECTOR, "#gauges .gauge > :first-child")
     ]
     assert labels == ["steering", "gas", "brake"]
+
+
+def test_the_link_is_copied(paused):
+    """Or shown, where the browser gives no leave for the clipboard."""
+    paused.execute_script("navigator.clipboard.writeText = async (text) => (window.copied = text)")
+    find(paused, "link").click()
+    wait(paused, lambda: find(paused, "link").text == "Copied")
+    link = paused.execute_script("return window.copied")
+    assert link.split("#")[0] == paused.current_url.split("#")[0]
+    assert {"task=takecover", "tau=1", "seed=3"} <= set(link.split("#")[1].split("&"))
+
+
+def test_another_c_of_the_agent_is_chosen(paused):
+    Select(find(paused, "controller")).select_by_visible_text("tau-1.15")
+    wait(paused, lambda: "agent=tau-1.15" in paused.current_url)
+    before = steps(paused)
+    find(paused, "step").click()
+    wait(paused, lambda: steps(paused) == before + 1)
+
+
+def test_the_mixture_of_another_number_is_drawn(paused):
+    drawn = "return document.getElementById('mixture').toDataURL()"
+    find(paused, "step").click()
+    wait(paused, lambda: steps(paused) > 0)
+    before = paused.execute_script(drawn)
+    Select(find(paused, "number")).select_by_index(3)
+    wait(paused, lambda: paused.execute_script(drawn) != before)
 
 
 def test_another_link_may_be_opened_in_the_same_page(browser, address):

@@ -13,23 +13,27 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import uvicorn
+from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from tests.play.pages import find, visit, wait
+from tests.play.pages import find, set_slider, visit, wait
 from world_models.agent import Agent
 from world_models.play import server
 from world_models.play.session import Session
+from world_models.runtime.errors import WorldModelsError
 
 BEGIN = {"type": "begin", "agent": "pendulum", "seed": 4}
 STEP = {"type": "step", "action": None, "temperature": 1.0}
 
 
 @contextmanager
-def serving(page, sources):
-    """The server, with all its limits, on a port of loopback: that port."""
-    running = uvicorn.Server(server.configured(page, sources, "127.0.0.1", 0))
+def serving(page, sources, host="127.0.0.1"):
+    """The server, with all its limits and for any host, on a port of loopback: that port."""
+    config = server.configured(page, sources, host, 0)
+    config.host = "127.0.0.1"
+    running = uvicorn.Server(config)
     listening = running.config.bind_socket()
     thread = threading.Thread(target=running.run, args=([listening],), daemon=True)
     thread.start()
@@ -236,6 +240,29 @@ def test_a_name_that_another_site_has_resolved_to_this_machine_is_refused(port):
         names_at(port, "evil.example")
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "fe80::1"])
+def test_it_answers_to_the_names_of_the_address_that_it_listens_on(sources, tmp_path, host):
+    """To any where that is all addresses: this machine can't know what others call them."""
+    with serving(tmp_path, sources, host) as port:
+        name = "[fe80::1]" if host == "fe80::1" else "10.0.0.7"
+        assert names_at(port, f"{name}:{port}") == ["pendulum", "carracing"]
+
+
+def test_a_fault_in_a_game_ends_it_and_its_visitor_is_told(port, monkeypatch, caplog):
+    def broken(*_):
+        raise WorldModelsError("the engine has died: /its/folder")
+
+    with visitor(port) as connection:
+        said(connection, BEGIN)
+        monkeypatch.setattr(Session, "step", broken)
+        connection.send(json.dumps(STEP))
+        with pytest.raises(ConnectionClosed) as caught:
+            connection.recv(10)
+    assert caught.value.rcvd.code == server.FAILED
+    assert "folder" not in caught.value.rcvd.reason
+    assert "the engine has died: /its/folder" in caplog.text
+
+
 def test_many_begin_at_once_and_where_the_server_is_stays_as_it_was(port, sources, monkeypatch):
     """A game opens in a folder of its own, and the working directory is the whole process's."""
     here = os.getcwd()
@@ -263,5 +290,12 @@ def test_a_visitor_of_the_page_plays_the_game_beside_the_dream(browser, page, so
         )
         find(browser, "game-you").click()
         assert find(browser, "game-you").get_attribute("aria-pressed") == "true"
+        set_slider(browser, "game-temperature", 0)
+        find(browser, "game-play").click()
+        Select(find(browser, "game-agent")).select_by_visible_text("carracing")
+        find(browser, "game-play").click()
+        pads = "#game-pads button"
+        wait(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, pads)) == 4)
+        assert find(browser, "game-temperature-value").text == "1.00"  # another agent's own
     wait(browser, lambda: "Something went wrong" in find(browser, "message").text)
     assert find(browser, "game-play").text == "Play"

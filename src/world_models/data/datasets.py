@@ -25,7 +25,10 @@ VALIDATED_CHUNKS = 200
 
 
 def split_episodes(store: EpisodeStore) -> tuple[list[EpisodeAt], list[EpisodeAt]]:
-    """Returns training and validation episodes: the last of every ten, or of all if fewer."""
+    """Returns training and validation episodes: the last of every ten, or of all if fewer.
+
+    Raises TooFewError where there is only one.
+    """
     episodes = store.episodes()
     if len(episodes) < 2:
         raise TooFewError(f"{store.folder}: holds one episode: too few to train and to validate on")

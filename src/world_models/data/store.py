@@ -83,9 +83,10 @@ class Episode:
     Attributes:
         seed: the seed that the game was reset with.
         terminated: the game ended the episode (not its time limit).
-        frames: arrays with a row for each of T + 1 frames: `frames` (T + 1, 64, 64, 3) bytes, or
-            `mu` and `logvar` (T + 1, z).
-        steps: arrays with a row for each of T steps: `actions` (T, a) in [-1, 1], `rewards` (T,).
+        frames: arrays with a row for each of T + 1 frames: `frames` (T + 1, 64, 64, 3) uint8, or
+            `mu` and `logvar` (T + 1, z) float32.
+        steps: arrays with a row for each of T steps: `actions` (T, a) float32 in [-1, 1], `rewards`
+            (T,) float32.
         round: which round of the task it was played in.
         policy: who played it.
     """
@@ -104,10 +105,12 @@ class Episode:
 
 @dataclass(frozen=True)
 class EpisodeAt:
-    """Where an episode lies in the store."""
+    """Where an episode lies in the store, and what `Episode` says of it besides its arrays."""
 
     shard: Path
+    """The file."""
     index: int
+    """Its number in that shard, from 0 on."""
     seed: int
     terminated: bool
     round: str
@@ -126,7 +129,8 @@ def shard_path(folder: str | Path, number: int) -> Path:
 def write_shard(path: str | Path, episodes: Sequence[Episode], total: int) -> None:
     """Writes episodes as a shard, or nothing at all.
 
-    `total` is how many shards the folder has when the shard's round is done.
+    There is at least one, and all have arrays of the same names. `total` is how many shards the
+    folder has when the shard's round is done.
     """
     with _plain_zarr:
         entries = _entries(episodes, total)
@@ -225,14 +229,18 @@ class EpisodeReader:
     def read_frames(
         self, at: EpisodeAt, name: str, start: int = 0, stop: int | None = None
     ) -> np.ndarray:
-        """Reads rows start to stop of one of an episode's arrays of frames."""
+        """Reads rows start to stop of one of an episode's arrays of frames.
+
+        Of `frames` that is (stop - start, 64, 64, 3) uint8, of `mu` and `logvar` (stop - start, z)
+        float32. Raises StoreError where the shard is damaged, or has no such array.
+        """
         stop = at.length + 1 if stop is None else stop
         first = at.start + at.index
         with _damage_named(at.shard):
             return self._rows(at.shard, f"frames/{name}", first + start, first + stop)
 
     def read(self, at: EpisodeAt) -> Episode:
-        """Reads a whole episode."""
+        """Reads a whole episode; raises StoreError where its shard is damaged."""
         first = at.start + at.index
         rows = {"frames": (first, first + at.length + 1), "steps": (at.start, at.start + at.length)}
         read: dict[str, dict[str, np.ndarray]] = {"frames": {}, "steps": {}}
@@ -259,6 +267,7 @@ class EpisodeStore(EpisodeReader):
     """
 
     def __init__(self, folder: str | Path) -> None:
+        """Opens a folder; `shards` are its files in order, `totals` how many there should be."""
         self.folder, self.shards = Path(folder), _shards(folder)
         if not self.shards:
             raise StoreError(folder, "missing: it holds no shards")

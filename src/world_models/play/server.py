@@ -4,6 +4,7 @@ import asyncio
 import logging
 import webbrowser
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +35,11 @@ LONGEST_REASON = 100
 """Bytes of the reason that a connection is closed for; WebSockets allow 123."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 """Names that this machine has for itself."""
-REFUSED, FULL = 1008, 1013
+EVERYWHERE = ("0.0.0.0", "::")
+"""Addresses that stand for all that this machine has, whose names it can't know."""
+CONNECTIONS = 64
+"""That are open at a time, at most; the page takes some twenty."""
+REFUSED, FAILED, FULL = 1008, 1011, 1013
 """Why a connection is closed, as WebSockets number it."""
 
 log = logging.getLogger(__name__)
@@ -97,9 +102,12 @@ class Playground:
             # What a visitor sends may be anything: neither lines nor colours get into the log.
             said = ascii(str(error))[1:-1]
             log.warning("refused: %s", said)
-            await socket.close(REFUSED, said[:LONGEST_REASON])
+            await closed(socket, REFUSED, said)
+        except WorldModelsError as error:
+            log.warning("a game ended: %s", error)
+            await closed(socket, FAILED, "the game ended by a fault: press Play for another")
         except TimeoutError:
-            await socket.close(REFUSED, "nothing was sent for too long")
+            await closed(socket, REFUSED, "nothing was sent for too long")
         except WebSocketDisconnect:
             pass
         finally:
@@ -134,6 +142,12 @@ class Playground:
         except WorldModelsError as error:
             log.warning("%s: %s", message.agent, error)  # where files are is no visitor's business
             raise RefusedError(f"{message.agent}: can't be read") from None
+
+
+async def closed(socket: WebSocket, code: int, reason: str) -> None:
+    """Closes a connection and says why, if somebody is still there."""
+    with suppress(WebSocketDisconnect):
+        await socket.close(code, reason[:LONGEST_REASON])
 
 
 def introduced(agent: Agent) -> dict[str, Any]:
@@ -206,13 +220,18 @@ def configured(page: Path, sources: Mapping[str, str | Path], host: str, port: i
     if find_spec("websockets") is None:
         raise ExtraError("the playground", "play")
     return Config(
-        create_app(page, sources, [*LOOPBACK, host]),
+        create_app(page, sources, ["*"] if host in EVERYWHERE else [*LOOPBACK, bracketed(host)]),
         host=host,
         port=port,
         log_level="warning",
         ws_max_size=LONGEST,
-        ws_max_queue=4,
+        limit_concurrency=CONNECTIONS,
     )
+
+
+def bracketed(host: str) -> str:
+    """Returns a host as addresses of pages have it."""
+    return f"[{host}]" if ":" in host else host
 
 
 def serve(
@@ -230,7 +249,7 @@ def serve(
         raise WorldModelsError(
             f"{host}:{port}: can't be listened on; --port names another"
         ) from None
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}/"
+    address = f"http://{bracketed(host)}:{listening.getsockname()[1]}/"
     print(f"{address} (Ctrl-C ends it)", flush=True)
     if open_browser:
         Thread(target=webbrowser.open, args=(address,), daemon=True).start()

@@ -13,8 +13,15 @@ from world_models.controller.checkpoint import read_task
 from world_models.layout import AgentFiles, ExportFiles, RoundFiles
 from world_models.pretrained import hub
 from world_models.runtime.checkpoint import halve
-from world_models.runtime.errors import CheckpointError, ExtraError, TrackingError, WorldModelsError
+from world_models.runtime.errors import (
+    CheckpointError,
+    ExtraError,
+    TrackingError,
+    WorldModelsError,
+    one_line,
+)
 from world_models.runtime.files import atomic_write
+from world_models.tasks import get_task
 
 PACKAGED = Path(__file__).parent
 """Holds a folder for each task that has an agent in this package."""
@@ -117,7 +124,11 @@ def located(source: str | Path) -> Iterator[AgentFiles]:
 
         with tempfile.TemporaryDirectory(prefix="world-models-") as folder:
             store = existing_store(present_uri())
-            yield AgentFiles.of(download_version(store, **registered.groupdict(), folder=folder))
+            try:
+                version = download_version(store, **registered.groupdict(), folder=folder)
+            except OSError as error:  # a server's, as requests has it, or the disk's
+                raise TrackingError(f"{source}: {one_line(error)}") from None
+            yield AgentFiles.of(version)
     elif Path(source).is_dir():
         yield AgentFiles.of(Path(source))
     elif at_hub := AT_HUB.fullmatch(source):
@@ -176,9 +187,10 @@ def release(exported: ExportFiles) -> Path:
     """Copies an exported agent to this package, in place of its task's present one, and with it the
     C's that were bred in its dreams.
 
-    Returns its folder there. Raises CheckpointError where a file of it is missing.
+    Returns its folder there. Raises CheckpointError where a file of it is missing,
+    ConfigError where it plays no game that is known here.
     """
-    task = read_task(exported.agent.controller)
+    task = get_task(read_task(exported.agent.controller)).name  # a part of a path from here on
     files = [*exported.agent, exported.report(CARD)]
     _require(files)
     with atomic_write(PACKAGED / task) as aside:

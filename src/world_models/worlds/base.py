@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
     latent: Tensor
     """The sampled z of the next frame (k, z)."""
     reward: Tensor
-    """(k,)."""
+    """The game's points, or M's expectation of them (k,)."""
     terminated: Tensor
     """The game ended the episode (k,)."""
     truncated: Tensor
@@ -70,6 +70,10 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     hold it. Finished lanes then cost as much as the others."""
 
     def __init__(self, task: Task, rnn: MDNRNN, count: int, cell: bool) -> None:
+        """Makes `count` lanes, none of which has begun.
+
+        `rnn` is the agent's M, whose state C sees; `cell` has it see the cell state too.
+        """
         self.task, self.rnn, self.cell = task, rnn, cell
         self.device = rnn.device
         self.num_envs = count
@@ -111,8 +115,10 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts an episode in every lane, or in those of `options["reset_mask"]`.
 
-        A seed of n gives lane i the seed n + i, as elsewhere in Gymnasium. A lane without one takes
-        the next of its own stream, so that the seed that it had last tells all its episodes.
+        A seed of n, in [0, 2^31), gives lane i the seed n + i, as elsewhere in Gymnasium. A lane
+        without one takes the next of its own stream, so that the seed that it had last tells all
+        its episodes. Returns observations (lanes, F) float32, and nothing else. Raises ValueError
+        where there are not as many seeds as lanes.
         """
         seeds = self._seeds(seed)
         mask = (options or {}).get("reset_mask", np.ones(self.num_envs, bool))
@@ -133,7 +139,7 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     @torch.inference_mode()
     def begin(self, seeds: Sequence[int]) -> None:
-        """Starts an episode in the first lanes, one for each seed; the others rest.
+        """Starts an episode in the first lanes, one for each seed in [0, 2^31); the others rest.
 
         Raises ValueError where there are more seeds than lanes.
         """
@@ -164,8 +170,9 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Takes a step in every lane that has not finished: actions (lanes, a) in [-1, 1].
 
-        Raises Gymnasium's ResetNeeded before the first reset, ValueError for actions of another
-        shape.
+        Returns observations (lanes, F) float32, rewards (lanes,) float64, and terminated and
+        truncated, (lanes,) bool. Raises Gymnasium's ResetNeeded before the first reset, ValueError
+        for actions of another shape.
         """
         rewards = self.advance(torch.as_tensor(actions, dtype=torch.float32, device=self.device))
         return (
@@ -178,7 +185,10 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     @torch.inference_mode()
     def advance(self, actions: Tensor) -> Tensor:
-        """Does what `step` does, in tensors: actions (lanes, a) to rewards (lanes,)."""
+        """Does what `step` does, in tensors: actions (lanes, a) to rewards (lanes,).
+
+        Raises what `step` raises.
+        """
         self._require(actions)
         playing = ~self.finished
         drawn = self.noise.drawn.clone() if self.unbroken else None
@@ -237,7 +247,10 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     @torch.no_grad()
     def features(self) -> Tensor:
-        """Returns what C sees: (lanes, F), of everything up to z's frame."""
+        """Returns what C sees, of everything up to z's frame: (lanes, F) float32.
+
+        F is z + h, or z + 2h where C sees the cell state too.
+        """
         state = State(self._now.hidden, self._now.cell)
         return features(self._now.latent, state, self.cell)
 

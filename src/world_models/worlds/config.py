@@ -8,7 +8,7 @@ Ends = Literal["likely", "drawn"]
 
 
 class DreamConfig(Config):
-    """The dream."""
+    """How M dreams (paper, section 4)."""
 
     temperature: Positive = 1.0
     """Tau; over 1 makes the dream less certain than M is."""

@@ -81,7 +81,11 @@ class DreamWorld(World):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Takes a step in every lane, and restarts those that have finished as the mode asks."""
+        """Takes a step in every lane, and restarts those that have finished as the mode asks.
+
+        It takes, returns and raises what `World.step` does. With `AutoresetMode.SAME_STEP` the last
+        observation of an episode is in `infos["final_obs"]`, an array with None for other lanes.
+        """
         if self.autoreset_mode is AutoresetMode.NEXT_STEP:
             return self._step_after_restart(actions)
         observations, rewards, terminated, truncated, infos = super().step(actions)
@@ -164,7 +168,7 @@ class DreamWorld(World):
 
     @torch.inference_mode()
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """Returns what each lane dreams, drawn by V: frames (64, 64, 3) of bytes."""
+        """Returns what lanes dream, drawn by V: frames (64, 64, 3) of bytes; None without a V."""
         if self.vae is None:
             return None
         return tuple(to_frames(self.vae.decode(self._now.latent)).numpy(force=True))
@@ -182,6 +186,7 @@ class DreamFactory:
     starts: Tensor
     """mu and log sigma^2 of first frames, (S, 2, z)."""
     config: DreamConfig
+    """Its temperature, and how episodes end."""
     cell: bool
     """C sees the cell state too."""
     vae: VAE | None = None

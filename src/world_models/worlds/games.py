@@ -48,7 +48,8 @@ class Lanes(Protocol):
 
         `actions` is (k, action_size) float32 in [-1, 1]; the task's `to_env` says what they mean.
         Returns frames (k, 64, 64, 3) uint8, rewards (k,) float32, and terminated and truncated,
-        (k,) bool. Raises ValueError if one of the lanes has finished.
+        (k,) bool. Raises ValueError if one of the lanes has finished, ConfigError for a frame or a
+        reward of the game's that can't be used.
         """
 
     def close(self) -> None:
@@ -60,8 +61,9 @@ def open_lanes(
 ) -> Lanes:
     """Opens `count` lanes of a task in its official environment or in EnvPool's fast copy.
 
-    `threads` (default: one a core) step them. Raises ConfigError for a simulator that is unknown
-    or does not have the task.
+    `count` is 1 or more, and `threads` (default: one a core) step them. Raises ConfigError for a
+    simulator that is unknown or does not have the task, ExtraError where the game's engine is not
+    installed, WorldModelsError where the system has no room for so many games.
     """
     if simulator == "gymnasium":
         return GymnasiumLanes(task, count, threads)

@@ -21,6 +21,7 @@ class LaneNoise:
     """Streams of uniform and normal numbers, one a lane."""
 
     def __init__(self, count: int, device: torch.device | str = "cpu") -> None:
+        """Makes `count` streams; `seed` begins them."""
         self._keys = torch.zeros(count, dtype=torch.int64, device=device)
         self.drawn = torch.zeros(count, dtype=torch.int64, device=device)
         """How many numbers each lane has drawn."""

@@ -57,7 +57,10 @@ class RealWorld(World):
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts an episode in every lane; a reset of some of them is refused (ValueError)."""
+        """Starts an episode in every lane; returns observations (lanes, F) float32.
+
+        Raises ValueError where only some lanes are to be reset.
+        """
         if options:
             raise ValueError(f"unknown options {sorted(options)}: all lanes are reset together")
         return super().reset(seed=seed)

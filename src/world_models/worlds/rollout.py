@@ -25,9 +25,9 @@ class Played(NamedTuple):
     """Returns and lengths of episodes, one a seed; an evaluator's are (P, S)."""
 
     returns: np.ndarray
-    """Sums of rewards (seeds,)."""
+    """Sums of rewards (seeds,), float64."""
     lengths: np.ndarray
-    """Steps (seeds,)."""
+    """Steps (seeds,), int64."""
 
 
 @torch.inference_mode()
@@ -40,7 +40,12 @@ def play(
     """Plays one episode a seed, lane i from seeds[i], until the last one ends.
 
     Args:
-        repeatable: the policy is a function of its features alone, all in tensors.
+        world: where; it has as many lanes as there are seeds, or more.
+        policy: features (lanes, F) to actions (lanes, a) in [-1, 1].
+        seeds: the episodes', in [0, 2^31).
+        repeatable: the policy uses torch's operations alone, so that a GPU may repeat a step.
+
+    Raises ValueError where there are more seeds than lanes.
     """
     returns = torch.zeros(world.num_envs, dtype=torch.float64, device=world.device)
 

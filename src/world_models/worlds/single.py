@@ -59,7 +59,11 @@ class SingleWorld(gymnasium.Env[np.ndarray, Any]):
     def step(
         self, action: np.ndarray | int
     ) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Takes a step: action (a,) in [-1, 1], or the number of a choice."""
+        """Takes a step: action (a,) in [-1, 1], or the number of a choice.
+
+        Returns the observation (F,) float32, the reward, and whether the game or a limit has ended
+        the episode. Raises Gymnasium's ResetNeeded before the first reset.
+        """
         action = self.choices[action] if len(self.choices) else np.asarray(action)
         features, rewards, terminated, truncated, info = self.world.step(action[None])
         self._show()

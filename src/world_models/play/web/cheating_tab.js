@@ -17,7 +17,10 @@ export function pairOf(agent) {
 
 export class CheatingTab {
   constructor(failed) {
-    this.player = new Player(() => this.tick(), failed);
+    this.player = new Player(() => this.tick(), (error) => {
+      this.toggle(false);
+      failed(error);
+    });
     this.player.rate = 40;
     $("cheat-temperature").addEventListener("input", () => this.heat());
     $("cheat-play").addEventListener("click", () => this.toggle());

@@ -17,7 +17,10 @@ export class DreamTab {
   // open(task): gives an agent; changed(): the state has changed; failed(error).
   constructor(tasks, state, { open, changed, failed }) {
     Object.assign(this, { state, open, changed, failed, episodes: [], resting: false });
-    this.player = new Player(() => this.tick(), failed);
+    this.player = new Player(() => this.tick(), (error) => {
+      $("play").textContent = "Play";
+      failed(error);
+    });
     this.controls = new Controls($("pads"), () => !$("dream").hidden, () => this.drive("you"));
     this.sliders = new Sliders(
       $("z"),

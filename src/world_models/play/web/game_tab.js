@@ -25,8 +25,14 @@ export class GameTab {
     this.controls = new Controls($("game-pads"), () => !$("game").hidden, () => this.drive(true));
     $("game-play").addEventListener("click", () => this.toggle());
     $("game-you").addEventListener("click", () => this.drive(!this.you));
-    $("game-agent").addEventListener("change", () => this.restart());
-    $("game-temperature").addEventListener("input", () => this.heat());
+    $("game-agent").addEventListener("change", () => {
+      this.heated = false;
+      this.restart();
+    });
+    $("game-temperature").addEventListener("input", () => {
+      this.heated = true; // by hand, so the agent's own counts no more
+      this.heat();
+    });
     $("game-agent").replaceChildren(...agents.map((name) => new Option(name, name)));
     $("game-temperature").value = placeOf(1);
     this.heat();
@@ -62,6 +68,7 @@ export class GameTab {
     const socket = new WebSocket(address);
     const mine = (does) => (event) => this.socket === socket && does(event);
     this.socket = socket;
+    $("message").textContent = "";
     socket.binaryType = "arraybuffer";
     socket.onopen = mine(() => this.begin());
     socket.onmessage = mine(({ data }) => (typeof data === "string" ? this.told(JSON.parse(data)) : this.show(data)));
@@ -104,6 +111,7 @@ export class GameTab {
   // What there is to know of an agent before its first step.
   introduced({ controls, temperature }) {
     this.controls.use(controls);
+    if (this.heated) return;
     $("game-temperature").value = placeOf(Math.min(3, Math.max(0.05, temperature)));
     this.heat();
   }
