@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from dvc.utils.serialize import modify_yaml
 
+from tests import forks
+
 if TYPE_CHECKING:
     import pytest
     from mlflow import MlflowClient
@@ -25,9 +27,7 @@ SMALL = {
     "smoke.pendulum.controller": {"generations": 4},
     "smoke.pendulum.evaluate": {"episodes": 10, "lanes": 2},  # the gate wants 10
 }
-DVC = (sys.executable, "-m", "dvc")
-FORKING_DVC = (sys.executable, "-P", str(ROOT / "tests" / "forking_dvc.py"))
-"""The same for many stages, which start in no time."""
+DVC = (*forks.PYTHON_M, "dvc")
 ALONE = {"machine": {"workers": 1}}
 """A process of their own costs each stage seconds."""
 STEPS = {"carracing": (1000, 250), "takecover": (2100, 300)}
@@ -54,10 +54,7 @@ def make_project(project: Path, tasks: Sequence[str]) -> None:
 
 
 def make_finished(
-    project: Path,
-    tasks: Sequence[str],
-    changes: Mapping[str, Mapping[str, Any]],
-    program: Sequence[str] = DVC,
+    project: Path, tasks: Sequence[str], changes: Mapping[str, Mapping[str, Any]]
 ) -> str:
     """A project with other parameters, by section, in which `dvc repro` has run; what that said.
 
@@ -67,7 +64,7 @@ def make_finished(
     for section, values in changes.items():
         change_parameters(project, section, values)
     commit(project, "Settings")
-    said = run(project, *program, "repro", "--verbose").stdout
+    said = dvc(project, "repro", "--verbose")
     commit(project, "All is made")
     return said
 
@@ -152,14 +149,17 @@ def enter(project: Path, patch: "pytest.MonkeyPatch") -> None:
 
 def run(project: Path, *command: str, expected: int = 0) -> subprocess.CompletedProcess[str]:
     """Runs a command in a project, and requires its exit code."""
-    done = subprocess.run(
-        command,
-        cwd=project,
-        env=environment(project),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    if command[:2] == forks.PYTHON_M:
+        done = forks.run(command, project, environment(project))
+    else:
+        done = subprocess.run(
+            command,
+            cwd=project,
+            env=environment(project),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == expected, done.stdout + done.stderr
     return done
 
@@ -175,11 +175,6 @@ def store(project: Path) -> "MlflowClient":
 def dvc(project: Path, *arguments: str) -> str:
     """What a dvc that succeeds says on stdout."""
     return run(project, *DVC, *arguments).stdout
-
-
-def repro(project: Path, *options: str) -> str:
-    """What `dvc repro` says that runs many stages."""
-    return run(project, *FORKING_DVC, "repro", *options).stdout
 
 
 def init(project: Path, *options: str) -> None:

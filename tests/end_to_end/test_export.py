@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.projects import change_parameters, commit, dvc, enter, repro, run, status
+from tests.projects import change_parameters, commit, dvc, enter, run, status
 from tests.stages import refused_here, said_here
 from world_models import cli, pretrained
 from world_models.agent import Agent
@@ -115,7 +115,7 @@ def test_what_does_not_come_with_the_package_is_named(inside, tmp_path, monkeypa
 def test_a_round_goes_on_from_the_agent_of_the_package(project, exported, released):
     later = {"task": "pendulum", "after": "pretrained", "settings": "pendulum.later"}
     change_parameters(project, "rounds", {"onward": later})
-    repro(project, "rnn@onward")
+    dvc(project, "repro", "rnn@onward")
     assert {at.policy for at in EpisodeStore(project / "data/onward/episodes").episodes()} <= {
         "agent",
         "neighbour",

@@ -1,28 +1,29 @@
 """`kill -9` of stages, of dvc, of workers: the next repro goes on, and ends with the same bits."""
 
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import psutil
 import pytest
 from dvc.utils.serialize import load_yaml
 
-from tests.projects import change_parameters, environment, forget, store
+from tests import forks
+from tests.projects import DVC, change_parameters, environment, forget, store
 
-DVC, STAGE, WORKER = "dvc", "pipelines.", "spawn_main"
-"""Words in the command line of who is killed."""
+DVC_ITSELF, STAGE, WORKER = "dvc", "pipelines.", "spawn_main"
+"""Who is killed: a word in a process's name or in its command line."""
 PIPELINE = [
     ("collect", "episodes/shard-*", 1, WORKER),
-    ("collect", "episodes/shard-*", 3, DVC),
-    ("vae", "ended", 1, DVC),
+    ("collect", "episodes/shard-*", 3, DVC_ITSELF),
+    ("vae", "ended", 1, DVC_ITSELF),
     ("encode", "latents/shard-*", 2, STAGE),
-    ("rnn", "last.ckpt", 1, DVC),
+    ("rnn", "last.ckpt", 1, DVC_ITSELF),
     ("evaluate", "returns.jsonl", 10, STAGE),
-    ("register", "run-id", 1, DVC),
+    ("register", "run-id", 1, DVC_ITSELF),
 ]
 """In order: the stage, who is killed, and what has to be in the stage's state by then."""
 CONTROLLER = [
@@ -57,23 +58,30 @@ def project(copy) -> Path:
     return project
 
 
+@dataclass(frozen=True)
+class AtWork:
+    """A dvc at work, and the file that it tells what it does."""
+
+    process: BaseProcess
+    told: Path
+
+    def said(self) -> str:
+        return self.told.read_text()
+
+
 def start(project, *options, **variables):
     """Dvc at work on what is stale."""
-    return psutil.Popen(
-        [sys.executable, "-m", "dvc", "repro", *options],
-        cwd=project,
-        env=environment(project) | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    told = project.with_name("said")
+    told.write_text("")
+    command = (*DVC, "repro", *options)
+    return AtWork(forks.start(command, project, environment(project) | variables, told, told), told)
 
 
-def end(process):
+def end(dvc):
     """What a dvc said that is left alone, and succeeds."""
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
-    return said
+    dvc.process.join()
+    assert dvc.process.exitcode == 0, dvc.said()
+    return dvc.said()
 
 
 def done(project, name, pattern):
@@ -83,14 +91,15 @@ def done(project, name, pattern):
     return sum(journals) if journals else len(found)
 
 
-def kill(process, word):
-    """Kills the one of dvc's family whose command line has this word; all others end by that."""
-    family = [process, *process.children(recursive=True)]
-    next(one for one in family if any(word in part for part in one.cmdline())).kill()
-    said, _ = process.communicate(timeout=60)
+def kill(dvc, word):
+    """Kills the one of dvc's family who goes by this word; all others end by that."""
+    itself = psutil.Process(dvc.process.pid)
+    family = [itself, *itself.children(recursive=True)]
+    next(one for one in family if any(word in part for part in [one.name(), *one.cmdline()])).kill()
+    dvc.process.join(60)
     _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive
-    return said
+    return dvc.said()
 
 
 def note_shards(project, written):
@@ -107,12 +116,12 @@ def kill_all(project, kills, *options, **variables):
     """
     said, written = [], defaultdict(set)
     for name, pattern, count, whom in kills:
-        process = start(project, *options, **variables)
+        dvc = start(project, *options, **variables)
         while done(project, name, pattern) < count:
-            assert process.poll() is None, process.communicate()[0]
+            assert dvc.process.is_alive(), dvc.said()
             note_shards(project, written)
             time.sleep(0.02)
-        said.append(kill(process, whom))
+        said.append(kill(dvc, whom))
         if whom == WORKER:
             assert f"{name}: a worker process died" in said[-1]
             assert "Traceback" not in said[-1]

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from PIL import Image
 
-from tests.projects import FORKING_DVC, change_parameters, dvc, enter, make_finished, run, store
+from tests.projects import change_parameters, dvc, enter, make_finished, run, store
 from world_models import cli
 from world_models.data.seeds import TEST
 
@@ -51,7 +51,7 @@ def games(tmp_path_factory):
     """The paper's games, in one project."""
     path = tmp_path_factory.mktemp("games")
     changes = {"machine": {"workers": 1}, "smoke.all.fidelity": {"episodes": 2}}
-    make_finished(path, GAMES, changes, FORKING_DVC)
+    make_finished(path, GAMES, changes)
     return read(path, GAMES)
 
 

@@ -8,7 +8,7 @@ import imageio.v2 as imageio
 import pytest
 import torch
 
-from tests.projects import change_parameters, commit, dvc, repro, run, status, store
+from tests.projects import change_parameters, commit, dvc, run, status, store
 from world_models import cli
 from world_models.controller.checkpoint import load_controllers
 from world_models.data.store import EpisodeStore
@@ -40,7 +40,7 @@ def made(copy):
     declare(project, ROUND, "pendulum")
     change_parameters(project, "compare_rounds", {"rounds": [ROUND]})
     change_parameters(project, "smoke.pendulum.later.evaluate", {"episodes": 2})
-    return project, repro(project)
+    return project, dvc(project, "repro")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from dvc.utils.serialize import load_yaml
 from PIL import Image
 
 from pipelines.keep import main as keep
-from tests.projects import change_parameters, dvc, enter, repro, status, store
+from tests.projects import change_parameters, dvc, enter, status, store
 from tests.stages import run_here, said_here, stay_as_it_is
 from world_models.controller.checkpoint import read_controller_sizes
 from world_models.data.seeds import TEST
@@ -33,7 +33,7 @@ def project(copy):
     # Six more agents are scored: as little as there can be.
     change_parameters(project, "smoke.pendulum.controller", {"generations": 1})
     change_parameters(project, "smoke.pendulum.evaluate", {"episodes": EPISODES})
-    repro(project, *(f"compare_{sweep}" for sweep in SWEPT))
+    dvc(project, "repro", *(f"compare_{sweep}" for sweep in SWEPT))
     return project
 
 
