@@ -4,7 +4,6 @@ The server keeps its runs in PostgreSQL and its files in S3, and asks for a pass
 """
 
 import json
-import subprocess
 from base64 import b64encode
 from collections import defaultdict
 from importlib.util import find_spec
@@ -15,7 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 from mlflow import MlflowClient
 
-from tests import projects
+from tests import forks, projects
 from tests.end_to_end.conftest import CREDENTIALS
 from tests.servers import MLflowServer, postgres, postgres_programs
 
@@ -100,6 +99,11 @@ def variables(project, uri, name):
     }
 
 
+def told(project):
+    """The file that a project's commands tell all that they say, as their output and as faults."""
+    return [project.with_name("told")] * 2
+
+
 @pytest.fixture(scope="module")
 def worked(house, s3, copy):
     """Each user's project, and what its commands said that ran beside the other's."""
@@ -108,19 +112,18 @@ def worked(house, s3, copy):
         projects.dvc(project, "remote", "add", "-d", "storage", "s3://storage/house")
         projects.dvc(project, "remote", "modify", "storage", "endpointurl", s3[0])
         projects.change_parameters(project, "smoke.pendulum.controller", TRIED[name])
-    at_work = {
-        name: subprocess.Popen(
-            ["sh", "-c", "dvc repro && dvc push"],
-            cwd=project,
-            env=variables(project, house, name),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for name, project in found.items()
-    }
-    said = {name: process.communicate()[0] for name, process in at_work.items()}
-    assert [process.returncode for process in at_work.values()] == [0, 0], said
+    said = {}
+    for action in ("repro", "push"):
+        at_work = {
+            name: forks.start(
+                (*projects.DVC, action), project, variables(project, house, name), *told(project)
+            )
+            for name, project in found.items()
+        }
+        for process in at_work.values():
+            process.join()
+        said = {name: told(project)[0].read_text() for name, project in found.items()}
+        assert [process.exitcode for process in at_work.values()] == [0, 0], said
     for name, project in found.items():
         projects.commit(project, f"What {name} has tried")
     return found, said
@@ -163,7 +166,8 @@ def test_both_agents_are_versions_of_one_model(worked, client):
 def test_a_clone_finds_all_of_its_users_files_in_the_remote(worked, house, tmp_path, name):
     project, clone = worked[0][name], tmp_path / "clone"
     projects.run(tmp_path, "git", "clone", "--quiet", str(project), str(clone))
-    subprocess.run(["dvc", "pull"], cwd=clone, env=variables(clone, house, name), check=True)
+    done = forks.run((*projects.DVC, "pull"), clone, variables(clone, house, name))
+    assert done.returncode == 0, done.stderr
     for model in (project / "models").rglob("*.safetensors"):
         assert (clone / model.relative_to(project)).read_bytes() == model.read_bytes()
 

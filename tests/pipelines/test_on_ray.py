@@ -27,7 +27,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.chdir(tmp_path)
     make_project(tmp_path, ["pendulum"])
-    change_parameters(tmp_path, "smoke.pendulum.collect", {"episodes": 40, "shard_episodes": 1})
+    change_parameters(tmp_path, "smoke.pendulum.collect", {"episodes": 16, "shard_episodes": 1})
     return tmp_path
 
 
