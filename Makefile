@@ -6,7 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 5000
 # In the order that tests/end_to_end gives them, and not by the number of tests in a file.
-PYTEST_ARGS ?= -rs -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST_ARGS ?= -rs -n 2 --dist loadfile --no-loadscope-reorder
 VENV := .venv
 READY := $(VENV)/.ready
 # DVC runs the stages as `python ...`: that has to be this environment's.

@@ -16,7 +16,8 @@ from world_models.tracking.embedded import default_uri
 from world_models.tracking.registry import register
 from world_models.worlds.games import open_lanes
 
-STEPS = 40
+STEPS = 200
+"""All of an episode."""
 PLAY = """
 import json, sys
 import mlflow.pyfunc, numpy as np
@@ -41,7 +42,9 @@ def store(tmp_path_factory):
     model = as_model("pendulum", files)
     with registering(folder, "pendulum") as run:
         pass
-    register(existing_store(default_uri(folder)), run.run_id, model, {"real/mean": 1.0}, {})
+    client = existing_store(default_uri(folder))
+    register(client, run.run_id, model, {"real/mean": 1.0}, {})
+    client.set_registered_model_alias("world-models-pendulum", "champion", "1")
     return folder
 
 
@@ -60,7 +63,7 @@ def test_an_episode_played_through_it_has_the_agents_actions(store, tmp_path):
             world.advance(action)
     np.save(tmp_path / "frames.npy", np.stack(frames))
     played = tmp_path / "actions.json"
-    command = [sys.executable, "-c", PLAY, "models:/world-models-pendulum/1"]
+    command = [sys.executable, "-c", PLAY, "models:/world-models-pendulum@champion"]
     allowed = {
         "MLFLOW_TRACKING_URI": default_uri(store),
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",

@@ -14,7 +14,7 @@ from tests.agents import a_controller, write_agent
 from world_models.controller.checkpoint import save_controllers
 from world_models.layout import AgentFiles
 from world_models.play import site
-from world_models.runtime.checkpoint import halve
+from world_models.pretrained import packaged
 
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 FLAGS = (
@@ -56,13 +56,9 @@ def agents(tmp_path_factory) -> dict[str, AgentFiles]:
 
 
 @pytest.fixture(scope="session")
-def large(tmp_path_factory) -> AgentFiles:
-    """One as large as the paper's, in half precision, as those are that are exported."""
-    whole = write_agent(tmp_path_factory.mktemp("whole"), "takecover", sizes=(64, 512, 5))
-    halved = AgentFiles.of(tmp_path_factory.mktemp("large"))
-    for path, half in zip(whole, halved, strict=True):
-        halve(path, half)
-    return halved
+def large() -> AgentFiles:
+    """One as large as the paper's, which has learned: that of the package, in half precision."""
+    return packaged("takecover").agent
 
 
 @pytest.fixture(scope="session")

@@ -296,6 +296,7 @@ def test_a_visitor_of_the_page_plays_the_game_beside_the_dream(browser, page, so
         find(browser, "game-play").click()
         pads = "#game-pads button"
         wait(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, pads)) == 4)
-        assert find(browser, "game-temperature-value").text == "1.00"  # another agent's own
+        own = Agent.from_pretrained(sources["carracing"]).controller.sizes.temperature
+        assert find(browser, "game-temperature-value").text == f"{own:.2f}"
     wait(browser, lambda: "Something went wrong" in find(browser, "message").text)
     assert find(browser, "game-play").text == "Play"

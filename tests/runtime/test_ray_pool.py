@@ -348,7 +348,7 @@ def test_a_ray_of_our_own_listens_on_the_loopback_interface_and_ends_with_its_pr
     driver.wait()
     assert listening
     assert listening <= LOOPBACK
-    wait_for(lambda: not any(map(works, workers)))
+    wait_for(lambda: not any(map(works, family)), 30)
     wait_for(lambda: not any(home.glob("ray-*")))
 
 

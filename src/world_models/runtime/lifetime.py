@@ -21,14 +21,16 @@ KILL_MARKED = """
 {
   read nothing <&3
   sleep 1 # some tidy up by themselves
-  for found in $(grep -ls "$0" /proc/[0-9]*/environ); do
-    found="${found%/environ}"
-    kill -9 "${found#/proc/}"
-  done
+  {
+    grep -ls "$0" /proc/[0-9]*/environ
+    # Who writes a title over its environment has no mark any more, but files open in a folder.
+    for folder; do find /proc/[0-9]*/fd -lname "$folder/*" 2>/dev/null; done
+  } | cut -d / -f 3 | sort -u | while read -r found; do kill -9 "$found"; done
   rm -rf -- "$@"
 } &
 """
-"""Waits for the end of an input, kills all processes with a mark, and removes folders.
+"""Waits for the end of an input, kills all processes with a mark or with a file in one of some
+folders, and removes these.
 
 In the background: it is nobody's child, which Ray kills as a worker ends.
 """
