@@ -6,6 +6,8 @@ from pathlib import Path
 
 from world_models.runtime.errors import WorldModelsError, one_line
 
+CODE = ("src", "pipelines", "params.yaml", "dvc.yaml")
+"""What results come from, but for data."""
 REFUSES = 128
 """How git exits where it can't do what it is told."""
 
@@ -53,8 +55,12 @@ def revision() -> str:
 
 
 def changed() -> bool:
-    """Returns whether code or parameters are others than the commit's that is checked out."""
-    return bool(git("diff", "--name-only", "HEAD", "--", "src", "pipelines", "params.yaml"))
+    """Returns whether code or parameters are others than the commit's that is checked out.
+
+    The package's own agents are no code: a release adds to them.
+    """
+    agents = ":!src/world_models/pretrained"
+    return bool(git("status", "--porcelain", "--", *CODE, agents))
 
 
 def last_committed(path: Path) -> bytes | None:

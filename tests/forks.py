@@ -28,16 +28,22 @@ _ORIGIN.set_forkserver_preload(LIBRARIES)
 
 
 def start(
-    command: Sequence[str], folder: Path, variables: Mapping[str, str], said: Path, faults: Path
+    command: Sequence[str],
+    folder: Path,
+    variables: Mapping[str, str],
+    said: Path,
+    faults: Path,
+    fresh: bool = False,
 ) -> BaseProcess:
     """Begins a command in a folder; what it says is added to two files, or to one.
 
-    The process is known by its module's name, of which the system keeps 15 letters.
+    The process is known by its module's name, of which the system keeps 15 letters. A fresh one is
+    a Python of its own all the same, as a user's would be.
     """
     assert tuple(command[:2]) == PYTHON_M
     files = (str(said), str(faults))
     arguments = (list(command[2:]), str(folder), dict(variables), files)
-    process = _ORIGIN.Process(target=_become, args=arguments)
+    process = _ORIGIN.Process(target=_begin_anew if fresh else _become, args=arguments)
     process.start()
     return process
 
@@ -58,8 +64,8 @@ def run(
 def _become(
     command: Sequence[str], folder: str, variables: Mapping[str, str], files: Sequence[str]
 ) -> None:
-    for descriptor, file in zip((1, 2), files, strict=True):
-        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
+    _tell(files)
+    multiprocessing.set_start_method(None, force=True)  # a child's is its parent's
     import dvc.stage.run
 
     ordinary = dvc.stage.run._run
@@ -72,6 +78,19 @@ def _become(
 
     dvc.stage.run._run = run_stage
     _run_module(command, folder, variables)
+
+
+def _begin_anew(
+    command: Sequence[str], folder: str, variables: Mapping[str, str], files: Sequence[str]
+) -> None:
+    _tell(files)
+    os.chdir(folder)
+    os.execve(sys.executable, [*PYTHON_M, *command], variables)
+
+
+def _tell(files: Sequence[str]) -> None:
+    for descriptor, file in zip((1, 2), files, strict=True):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), descriptor)
 
 
 def _run_stage(command: str, folder: str, variables: Mapping[str, str]) -> None:
@@ -94,7 +113,7 @@ def _run_module(command: Sequence[str], folder: str, variables: Mapping[str, str
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(variables)
-    torch.set_num_threads(int(variables.get("OMP_NUM_THREADS", os.cpu_count() or 1)))
+    torch.set_num_threads(int(variables.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
     sys.path[:0] = [folder, *variables.get("PYTHONPATH", "").split(os.pathsep)]
     sys.argv[1:] = arguments
     runpy.run_module(module, run_name="__main__", alter_sys=True)

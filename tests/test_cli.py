@@ -77,27 +77,24 @@ def refused(*arguments):
 
 @slashes
 @pytest.mark.parametrize(
-    ("name", "more", "ending"),
-    [("films", [], ".mp4"), ("films.gif", ["--gif"], ".gif"), ("..", [], ".mp4")],
+    ("out", "more", "fault"),
+    [
+        ("films.gif", ["--gif"], "films.gif: is a folder: --out names a file"),
+        ("..", [], "..: is a folder: --out names a file"),
+        ("film", [], "film: this film's name ends with .mp4 (--gif: with .gif)"),
+        ("lap.gif", [], "lap.gif: this film's name ends with .mp4 (--gif: with .gif)"),
+        ("file/lap.mp4", [], "file: is a file, and no folder for lap.mp4"),
+    ],
 )
-def test_a_film_takes_no_folders_place(models, monkeypatch, name, more, ending):
+def test_a_film_takes_no_others_place(models, monkeypatch, out, more, fault):
     kept = models / "films.gif" / "kept"
     kept.mkdir(parents=True)
-    kept.parent.with_suffix("").mkdir()
-    monkeypatch.chdir(kept.parent)
-    out = name if name == ".." else str(models / name)
-    line = refused("video", "pendulum", "--models", str(models), "--out", out, *more)
-    ends = f"--out names a file that ends with {ending}"
-    assert line == f"world-models: {out}: no film's name: {ends}"
-    assert kept.exists()
-
-
-@slashes
-def test_what_lies_on_the_way_to_a_film_is_named(models):
     (models / "file").touch()
-    out = models / "file" / "lap.mp4"
-    line = refused("video", "pendulum", "--models", str(models), "--out", str(out))
-    assert str(out.parent) in line
+    monkeypatch.chdir(models)
+    assert refused("video", "pendulum", "--models", ".", "--out", out, *more) == (
+        f"world-models: {fault}"
+    )
+    assert kept.exists()
 
 
 def test_a_number_out_of_range_is_named(capsys):

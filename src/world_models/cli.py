@@ -2,7 +2,6 @@
 them, so that it answers at once."""
 
 import argparse
-import errno
 import hashlib
 import json
 import math
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 DISK = Path("pipelines", "disk.py")
 """The project's own code, which knows DVC."""
-OF_A_NAME = (errno.EEXIST, errno.ENOTDIR)
-"""Faults of an OSError where a file lies on the way to one that is to be written."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -44,7 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno not in (*OF_THE_DISK, *OF_A_NAME):
+        if error.errno not in OF_THE_DISK:
             raise
         sys.exit(f"world-models: {error}")
 
@@ -115,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     disk.set_defaults(command=_disk)
     gate = commands.add_parser(
         "gate",
-        help="hold scores against their baseline",
+        help="compare scores with their baseline",
         description="Exit code 0: no round is worse. 1: one is. 2: none, but one can't be told.",
     )
     gate.add_argument("rounds", nargs="+", metavar="ROUND", help="e.g. carracing-2")
@@ -259,8 +256,13 @@ def _film_file(options: argparse.Namespace) -> Path:
     """Where a film goes: never in place of a folder, which would be lost."""
     ending = ".gif" if options.gif else ".mp4"
     out = Path(options.out or options.round + ending)
-    if out.suffix.lower() != ending or out.is_dir():
-        raise WorldModelsError(f"{out}: no film's name: --out names a file that ends with {ending}")
+    if out.is_dir():
+        raise WorldModelsError(f"{out}: is a folder: --out names a file")
+    if out.suffix.lower() != ending:
+        raise WorldModelsError(f"{out}: this film's name ends with {ending} (--gif: with .gif)")
+    blocking = [folder for folder in out.parents if folder.exists() and not folder.is_dir()]
+    if blocking:
+        raise WorldModelsError(f"{blocking[0]}: is a file, and no folder for {out.name}")
     return out
 
 

@@ -6,6 +6,7 @@ The server keeps its runs in PostgreSQL and its files in S3, and asks for a pass
 import json
 from base64 import b64encode
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.error import HTTPError
@@ -99,11 +100,6 @@ def variables(project, uri, name):
     }
 
 
-def told(project):
-    """The file that a project's commands tell all that they say, as their output and as faults."""
-    return [project.with_name("told")] * 2
-
-
 @pytest.fixture(scope="module")
 def worked(house, s3, copy):
     """Each user's project, and what its commands said that ran beside the other's."""
@@ -112,18 +108,17 @@ def worked(house, s3, copy):
         projects.dvc(project, "remote", "add", "-d", "storage", "s3://storage/house")
         projects.dvc(project, "remote", "modify", "storage", "endpointurl", s3[0])
         projects.change_parameters(project, "smoke.pendulum.controller", TRIED[name])
-    said = {}
-    for action in ("repro", "push"):
-        at_work = {
-            name: forks.start(
-                (*projects.DVC, action), project, variables(project, house, name), *told(project)
-            )
-            for name, project in found.items()
-        }
-        for process in at_work.values():
-            process.join()
-        said = {name: told(project)[0].read_text() for name, project in found.items()}
-        assert [process.exitcode for process in at_work.values()] == [0, 0], said
+
+    def work(name):
+        actions = [(*projects.DVC, action) for action in ("repro", "push")]
+        mine = variables(found[name], house, name)
+        done = [forks.run(action, found[name], mine) for action in actions]
+        said = "".join(text for one in done for text in (one.stdout, one.stderr))
+        assert [one.returncode for one in done] == [0, 0], said
+        return said
+
+    with ThreadPoolExecutor(len(found)) as pool:
+        said = dict(zip(found, pool.map(work, found), strict=True))
     for name, project in found.items():
         projects.commit(project, f"What {name} has tried")
     return found, said

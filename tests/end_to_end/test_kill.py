@@ -26,6 +26,8 @@ PIPELINE = [
     ("register", "run-id", 1, DVC_ITSELF),
 ]
 """In order: the stage, who is killed, and what has to be in the stage's state by then."""
+FRESH = (("collect", WORKER), ("encode", STAGE), ("rnn", DVC_ITSELF))
+"""Of these the dvc is a Python of its own, and so are its stages, as a user's are."""
 CONTROLLER = [
     ("controller", "generations.jsonl", 1, WORKER),
     ("controller", "generations.jsonl", 3, STAGE),
@@ -69,12 +71,12 @@ class AtWork:
         return self.told.read_text()
 
 
-def start(project, *options, **variables):
+def start(project, *options, fresh=False, **variables):
     """Dvc at work on what is stale."""
-    told = project.with_name("said")
+    told, command = project.with_name("said"), (*DVC, "repro", *options)
     told.write_text("")
-    command = (*DVC, "repro", *options)
-    return AtWork(forks.start(command, project, environment(project) | variables, told, told), told)
+    process = forks.start(command, project, environment(project) | variables, told, told, fresh)
+    return AtWork(process, told)
 
 
 def end(dvc):
@@ -116,7 +118,7 @@ def kill_all(project, kills, *options, **variables):
     """
     said, written = [], defaultdict(set)
     for name, pattern, count, whom in kills:
-        dvc = start(project, *options, **variables)
+        dvc = start(project, *options, fresh=(name, whom) in FRESH, **variables)
         while done(project, name, pattern) < count:
             assert dvc.process.is_alive(), dvc.said()
             note_shards(project, written)

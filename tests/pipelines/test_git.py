@@ -35,6 +35,12 @@ def test_other_code_or_parameters_than_the_commits_are_seen(project):
     commit(project, "Begin")
     (project / "README.md").write_text("as it is")
     assert not changed()
+    (project / "src" / "world_models" / "pretrained").mkdir(parents=True)
+    (project / "src" / "world_models" / "pretrained" / "card.md").touch()
+    assert not changed()
+    (project / "src" / "new.py").touch()
+    assert changed()
+    (project / "src" / "new.py").unlink()
     (project / "params.yaml").write_text("as it is")
     assert changed()
 

@@ -195,7 +195,6 @@ def test_a_link_holds_the_dream(browser, address):
 
 
 def test_the_link_is_copied(paused):
-    """Or shown, where the browser gives no leave for the clipboard."""
     paused.execute_script("navigator.clipboard.writeText = async (text) => (window.copied = text)")
     find(paused, "link").click()
     wait(paused, lambda: find(paused, "link").text == "Copied")

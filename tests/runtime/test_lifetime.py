@@ -53,6 +53,37 @@ def test_and_so_does_what_comes_of_a_child_that_leaves_nothing_behind_itself():
     wait_for(lambda: not grandchild.is_running())
 
 
+HIDDEN = """
+import subprocess, sys, time
+from pathlib import Path
+from world_models.runtime.lifetime import leave_nothing_behind
+
+folder = Path(sys.argv[1])
+leave_nothing_behind(folder)
+with open(folder / "log", "w") as log:
+    child = subprocess.Popen(["sleep", "600"], env={}, stdout=log, start_new_session=True)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_who_has_no_mark_is_known_by_the_file_that_it_writes_and_a_reader_is_spared(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    process = start(HIDDEN, tmp_path / "link")
+    child = psutil.Process(int(process.stdout.readline()))
+    with (
+        open(tmp_path / "real" / "log") as read,
+        subprocess.Popen(["sleep", "600"], stdin=read) as reader,
+    ):
+        process.kill()
+        process.communicate()
+        wait_for(lambda: not (tmp_path / "real").exists())
+        assert reader.poll() is None
+        reader.kill()
+    wait_for(lambda: not child.is_running())
+
+
 PARENT = """
 import os, subprocess, sys
 

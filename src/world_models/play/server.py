@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 from threading import Thread
 from typing import Annotated, Any, Literal
@@ -35,10 +36,6 @@ LONGEST_REASON = 100
 """Bytes of the reason that a connection is closed for; WebSockets allow 123."""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 """Names that this machine has for itself."""
-EVERYWHERE = ("0.0.0.0", "::")
-"""Addresses that stand for all that this machine has, whose names it can't know."""
-CONNECTIONS = 64
-"""That are open at a time, at most; the page takes some twenty."""
 REFUSED, FAILED, FULL = 1008, 1011, 1013
 """Why a connection is closed, as WebSockets number it."""
 
@@ -93,7 +90,7 @@ class Playground:
         """Plays with one visitor, until one of the two has enough."""
         await socket.accept()
         if self.visitors >= VISITORS:
-            await socket.close(FULL, "all seats are taken: try again later")
+            await closed(socket, FULL, "all seats are taken: try again later")
             return
         self.visitors += 1
         try:
@@ -220,13 +217,21 @@ def configured(page: Path, sources: Mapping[str, str | Path], host: str, port: i
     if find_spec("websockets") is None:
         raise ExtraError("the playground", "play")
     return Config(
-        create_app(page, sources, ["*"] if host in EVERYWHERE else [*LOOPBACK, bracketed(host)]),
+        create_app(page, sources, names(host)),
         host=host,
         port=port,
         log_level="warning",
         ws_max_size=LONGEST,
-        limit_concurrency=CONNECTIONS,
     )
+
+
+def names(host: str) -> list[str]:
+    """Returns what a server may be asked for by that listens on a host: any name where that stands
+    for all addresses of this machine, since it can't know what others call them."""
+    with suppress(ValueError):
+        if ip_address(host).is_unspecified:
+            return ["*"]
+    return [*LOOPBACK, bracketed(host)]
 
 
 def bracketed(host: str) -> str:

@@ -23,14 +23,15 @@ KILL_MARKED = """
   sleep 1 # some tidy up by themselves
   {
     grep -ls "$0" /proc/[0-9]*/environ
-    # Who writes a title over its environment has no mark any more, but files open in a folder.
-    for folder; do find /proc/[0-9]*/fd -lname "$folder/*" 2>/dev/null; done
+    # Who writes a title over its environment has no mark any more, but files of a folder's open
+    # to write to. Who only reads them may be anybody.
+    for folder; do find /proc/[0-9]*/fd -perm -200 -lname "$folder/*" 2>/dev/null; done
   } | cut -d / -f 3 | sort -u | while read -r found; do kill -9 "$found"; done
   rm -rf -- "$@"
 } &
 """
-"""Waits for the end of an input, kills all processes with a mark or with a file in one of some
-folders, and removes these.
+"""Waits for the end of an input, kills all processes with a mark or at work on a file in one of
+some folders, and removes these.
 
 In the background: it is nobody's child, which Ray kills as a worker ends.
 """
@@ -61,7 +62,7 @@ def leave_nothing_behind(*folders: Path) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     shell = os.posix_spawn(
         "/bin/sh",
-        ["sh", "-c", KILL_MARKED, f"{MARK}={mark}", *map(str, folders)],
+        ["sh", "-c", KILL_MARKED, f"{MARK}={mark}", *map(os.path.realpath, folders)],
         # Without a mark itself: it has work to do after a parent's end, too, which kills this one.
         {name: value for name, value in os.environ.items() if name != MARK},
         file_actions=[(os.POSIX_SPAWN_DUP2, end, 3)]

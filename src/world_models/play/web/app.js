@@ -64,8 +64,9 @@ async function choose(tab) {
 
 function listen() {
   addEventListener("hashchange", () => location.reload()); // another link, in the page that is open
-  // Keys are for the game again after a click; who reached a button by keys stays on it.
+  // Keys are for the game again after a mouse was here; who came by keys stays where they are.
   addEventListener("click", ({ detail, target }) => detail && target.closest("button")?.blur());
+  addEventListener("pointerup", ({ target }) => target.closest?.("input[type=range]")?.blur());
   for (const name of TABS) $(`tab-${name}`).addEventListener("click", () => choose(name).catch(failed));
   document.querySelector("[role=tablist]").addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];

@@ -41,7 +41,7 @@ export function readState(hash) {
   };
 }
 
-export function writeState({ tab, task, controller, temperature, seed, start, who, pinned, backend }) {
+export function writeState({ tab, task, controller, temperature, seed, start, who, pinned }) {
   const shown = new URLSearchParams();
   const put = (name, value) => value !== null && value !== undefined && value !== "" && shown.set(name, value);
   put("tab", tab === "dream" ? null : tab);
@@ -52,6 +52,5 @@ export function writeState({ tab, task, controller, temperature, seed, start, wh
   put("start", start);
   put("who", who === "you" ? who : null);
   put("z", Object.entries(pinned).map(([index, value]) => `${index}:${value}`).join(","));
-  put("backend", backend);
   return `#${shown}`;
 }
