@@ -1,6 +1,5 @@
 """Data and models travel through a remote whole, or not at all."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +36,7 @@ def run(folder, *command, expected=0):
 
 
 def dvc(folder, *arguments, expected=0):
-    return run(folder, sys.executable, "-m", "dvc", *arguments, expected=expected)
+    return run(folder, *projects.DVC, *arguments, expected=expected)
 
 
 class Shared(NamedTuple):

@@ -23,7 +23,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from pipelines import disk
 from pipelines.dvc.resume import BY_HAND, ENDED, held_state, note_inputs
-from tests.projects import commit, enter, init, run
+from tests.projects import DVC, commit, enter, init, run
 from tests.stages import refused_here, said_here
 from tests.waiting import wait_for
 from world_models.tracking.client import open_store
@@ -265,7 +265,7 @@ def test_while_a_dvc_is_at_work_nothing_goes(project):
     """Its stages need what no lock names yet."""
     text = Path("dvc.yaml").read_text()
     Path("dvc.yaml").write_text(text.replace("mkdir", "touch begun; sleep 60; mkdir"))
-    command = [sys.executable, "-m", "dvc", "repro", "--force"]
+    command = [*DVC, "repro", "--force"]
     before = contents()
     with psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 
 import psutil
 import pytest
 import zc.lockfile
 
 from pipelines.dvc import repair
-from tests.projects import commit, dvc, environment, init, run
+from tests.projects import DVC, commit, dvc, environment, init, run
 from tests.users import give_away, needs_root
 from tests.waiting import wait_for
 
@@ -52,7 +51,7 @@ def rwlock(project):
 
 def refused(project):
     """What dvc says that refuses to run."""
-    done = run(project, sys.executable, "-m", "dvc", "repro", "--force", expected=255)
+    done = run(project, *DVC, "repro", "--force", expected=255)
     return done.stderr
 
 
@@ -75,7 +74,7 @@ def test_a_lock_that_was_cut_short_goes(project, rwlock, text):
 
 @pytest.mark.parametrize("text", [None, '{"write": {"wri'])
 def test_a_lock_stays_while_a_dvc_is_at_work(project, rwlock, text):
-    command = [sys.executable, "-m", "dvc", "repro", "--force"]
+    command = [*DVC, "repro", "--force"]
     (project / "dvc.yaml").write_text(STAGE.replace("cp read", "touch begun; sleep 60; cp read"))
     with psutil.Popen(
         command, env=environment(project), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
