@@ -19,7 +19,7 @@ from world_models.runtime.errors import ConfigError, DivergedError
 from world_models.runtime.precision import has_bfloat16
 from world_models.training.checkpoint import batches_kept
 from world_models.training.trainer import fit
-from world_models.vae.training import FrameData, VAETraining
+from world_models.vae.training import ERRORS, FrameData, VAETraining
 
 VAE_CONFIG = smoke(
     "vae",
@@ -84,6 +84,24 @@ def test_v_learns(frames, tmp_path):
         parts = metrics[f"{split}/reconstruction"] + max(metrics[f"{split}/kl"], 1.0)
         assert metrics[f"{split}/loss"] == pytest.approx(parts, rel=0.02)
     assert (trained.mu.weight != untrained.mu.weight).any()
+
+
+def test_v_learns_by_cross_entropy(frames, tmp_path):
+    config = changed(VAE_CONFIG, error="cross_entropy")
+    _, before = train_vae(frames, tmp_path / "0", changed(config, batches=1))
+    _, metrics = train_vae(frames, tmp_path / "1", config)
+    for name in ("train/loss", "validation/loss", "validation/reconstruction"):
+        assert metrics[name] < 0.8 * before[name], name
+
+
+def test_where_a_picture_is_black_only_cross_entropy_pulls_at_it():
+    images, pulls = torch.full((1, 3, 64, 64), 0.5), {}
+    for name, error in ERRORS.items():
+        logits = torch.full_like(images, -12.0, requires_grad=True)
+        error(logits, images).sum().backward()
+        pulls[name] = -logits.grad[0, 0, 0, 0].item()
+    assert pulls["squared"] < 1e-5
+    assert pulls["cross_entropy"] == pytest.approx(0.5, rel=1e-4)
 
 
 def test_metrics_are_of_every_20th_batch_and_of_the_last(frames, tmp_path, monkeypatch):

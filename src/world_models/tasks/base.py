@@ -77,7 +77,7 @@ class Task:
     crop: tuple[slice, slice] = (slice(None), slice(None))
     """Rows and columns of the raw frame that are resized to 64x64."""
     blank_end: bool = False
-    """The environment shows nothing when it terminates: the frame before is repeated there."""
+    """Where an episode ends, the environment shows nothing, and the frame before is repeated."""
     threads: bool = False
     """The environment's step waits for another process, so lanes are stepped in threads."""
     shared_memory: int = 0

@@ -76,6 +76,14 @@ class VAE(nn.Module):
         """Maps latents (N, z) to images (N, 3, 64, 64) in [0, 1]."""
         return self.decoder(self.decoder_input(latent.to(self.mu.weight.dtype)))
 
+    def decode_logits(self, latent: Tensor) -> Tensor:
+        """Maps latents (N, z) to the numbers (N, 3, 64, 64) whose sigmoid `decode` returns."""
+        *layers, _sigmoid = self.decoder
+        values = self.decoder_input(latent.to(self.mu.weight.dtype))
+        for layer in layers:
+            values = layer(values)
+        return values
+
     def forward(self, images: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Returns reconstructions of images through a sampled z, with z's mu and log sigma^2.
 
@@ -104,7 +112,12 @@ def to_frames(images: Tensor) -> Tensor:
 
 def reconstruction_error(reconstructions: Tensor, images: Tensor) -> Tensor:
     """Returns the squared error summed over an image's pixels and channels: (N,)."""
-    return (reconstructions.float() - images).square().sum(dim=(1, 2, 3))
+    return summed((reconstructions.float() - images).square())
+
+
+def summed(errors: Tensor) -> Tensor:
+    """Returns the sum over an image's pixels and channels (N, 3, 64, 64): (N,)."""
+    return errors.sum(dim=(1, 2, 3))
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:

@@ -1,9 +1,13 @@
 """V as a LightningModule, and its frames as a LightningDataModule."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader
 
 from world_models.data.datasets import FrameBatches, Frames, split_episodes
@@ -17,14 +21,29 @@ from world_models.vae.model import (
     VAESizes,
     kl_divergence,
     reconstruction_error,
+    sample_latent,
+    summed,
     to_images,
 )
 
 
-class VAETraining(pl.LightningModule):
-    """V's loss: squared error summed over an image, plus KL held above a free amount a dimension.
+def squared_error(logits: Tensor, images: Tensor) -> Tensor:
+    """Returns the squared error of each number of images, whose logits are given."""
+    return (logits.sigmoid().float() - images).square()
 
-    The paper's code: max(KL, 0.5 z), Adam.
+
+ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "squared": squared_error,
+    # Its gradient doesn't vanish where the sigmoid is near 0 or 1.
+    "cross_entropy": partial(binary_cross_entropy_with_logits, reduction="none"),
+}
+"""By the name of `vae.error`."""
+
+
+class VAETraining(pl.LightningModule):
+    """V's loss: the error summed over an image, plus KL held above a free amount a dimension.
+
+    The paper's code: squared error, max(KL, 0.5 z), Adam.
     """
 
     def __init__(self, config: VAEConfig) -> None:
@@ -47,12 +66,14 @@ class VAETraining(pl.LightningModule):
         images = to_images(batch.frames)
         # All ranks draw the same, for all frames.
         noise = torch.randn(self.config.batch_size, self.config.latent_size, device=images.device)
-        reconstructions, mu, logvar = self.vae(images, noise[batch.rows])
-        error = self._mean(reconstruction_error(reconstructions, images))
+        mu, logvar = self.vae.encode(images)
+        logits = self.vae.decode_logits(sample_latent(mu, logvar, noise[batch.rows]))
+        squared = self._mean(reconstruction_error(logits.sigmoid(), images))
+        error = self._mean(summed(ERRORS[self.config.error](logits, images)))
         kl = kl_divergence(mu, logvar).sum(dim=1)
         free = self.config.free_nats * self.config.latent_size
         loss = error + self._mean(kl.clamp(min=free))
-        return {"loss": loss, "reconstruction": error, "kl": self._mean(kl)}
+        return {"loss": loss, "reconstruction": squared, "kl": self._mean(kl)}
 
     def _mean(self, values: Tensor) -> Tensor:
         """A rank's part of a mean over the batch: the mean of all ranks' parts is that one."""
