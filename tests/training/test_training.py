@@ -92,6 +92,11 @@ def test_v_learns_by_cross_entropy(frames, tmp_path):
     _, metrics = train_vae(frames, tmp_path / "1", config)
     for name in ("train/loss", "validation/loss", "validation/reconstruction"):
         assert metrics[name] < 0.8 * before[name], name
+    _, squared = train_vae(frames, tmp_path / "2", changed(VAE_CONFIG, batches=1))
+    assert before["validation/reconstruction"] == pytest.approx(
+        squared["validation/reconstruction"], rel=0.1
+    )
+    assert before["validation/loss"] > 2 * squared["validation/loss"]  # 0.69 nats a number or more
 
 
 def test_where_a_picture_is_black_only_cross_entropy_pulls_at_it():

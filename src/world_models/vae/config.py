@@ -33,9 +33,9 @@ class VAEConfig(Config):
     free_nats: Annotated[float, Field(ge=0)] = 0.5
     """Nats for each number of z; a KL divergence below that costs nothing."""
     error: Literal["squared", "cross_entropy"] = "squared"
-    """What V's pictures are held to: squared, as in the paper, or cross_entropy, for a game whose
-    frames are mostly black or white. There V leaves small things out by the first: see "The lunar
-    lander, which V does not see" in docs/notebook.md."""
+    """The error of V's pictures, summed over a frame: squared, as in the paper, or cross_entropy,
+    in nats. By the squared error V leaves small things out where frames are mostly black: see "The
+    lunar lander, which V does not see" in docs/notebook.md."""
     precision: Precision = "32-true"
     """Lightning's precision: 32-true, bf16-mixed, or auto. auto is bf16-mixed on GPUs and on
     processors that multiply in bfloat16."""

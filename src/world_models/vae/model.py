@@ -59,7 +59,6 @@ class VAE(nn.Module):
             nn.ConvTranspose2d(64, 32, 6, stride=2),
             nn.ReLU(),
             nn.ConvTranspose2d(32, 3, 6, stride=2),
-            nn.Sigmoid(),
         )
 
     @property
@@ -74,15 +73,11 @@ class VAE(nn.Module):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Maps latents (N, z) to images (N, 3, 64, 64) in [0, 1]."""
-        return self.decoder(self.decoder_input(latent.to(self.mu.weight.dtype)))
+        return self.decode_logits(latent).sigmoid()
 
     def decode_logits(self, latent: Tensor) -> Tensor:
         """Maps latents (N, z) to the numbers (N, 3, 64, 64) whose sigmoid `decode` returns."""
-        *layers, _sigmoid = self.decoder
-        values = self.decoder_input(latent.to(self.mu.weight.dtype))
-        for layer in layers:
-            values = layer(values)
-        return values
+        return self.decoder(self.decoder_input(latent.to(self.mu.weight.dtype)))
 
     def forward(self, images: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Returns reconstructions of images through a sampled z, with z's mu and log sigma^2.

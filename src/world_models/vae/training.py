@@ -68,7 +68,8 @@ class VAETraining(pl.LightningModule):
         noise = torch.randn(self.config.batch_size, self.config.latent_size, device=images.device)
         mu, logvar = self.vae.encode(images)
         logits = self.vae.decode_logits(sample_latent(mu, logvar, noise[batch.rows]))
-        squared = self._mean(reconstruction_error(logits.sigmoid(), images))
+        with torch.no_grad():  # it is logged, whatever V learns by
+            squared = self._mean(reconstruction_error(logits.sigmoid(), images))
         error = self._mean(summed(ERRORS[self.config.error](logits, images)))
         kl = kl_divergence(mu, logvar).sum(dim=1)
         free = self.config.free_nats * self.config.latent_size
