@@ -107,12 +107,7 @@ def to_frames(images: Tensor) -> Tensor:
 
 def reconstruction_error(reconstructions: Tensor, images: Tensor) -> Tensor:
     """Returns the squared error summed over an image's pixels and channels: (N,)."""
-    return summed((reconstructions.float() - images).square())
-
-
-def summed(errors: Tensor) -> Tensor:
-    """Returns the sum over an image's pixels and channels (N, 3, 64, 64): (N,)."""
-    return errors.sum(dim=(1, 2, 3))
+    return (reconstructions.float() - images).square().sum(dim=(1, 2, 3))
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:

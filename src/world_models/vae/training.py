@@ -22,14 +22,13 @@ from world_models.vae.model import (
     kl_divergence,
     reconstruction_error,
     sample_latent,
-    summed,
     to_images,
 )
 
 
 def squared_error(logits: Tensor, images: Tensor) -> Tensor:
-    """Returns the squared error of each number of images, whose logits are given."""
-    return (logits.sigmoid().float() - images).square()
+    """Returns the squared error of each image, (N,), to the sigmoid of logits."""
+    return reconstruction_error(logits.sigmoid(), images)
 
 
 ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
@@ -37,7 +36,7 @@ ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     # Its gradient doesn't vanish where the sigmoid is near 0 or 1.
     "cross_entropy": partial(binary_cross_entropy_with_logits, reduction="none"),
 }
-"""By the name of `vae.error`."""
+"""By the name of `vae.error`: values whose sum is the error of a batch."""
 
 
 class VAETraining(pl.LightningModule):
@@ -68,13 +67,13 @@ class VAETraining(pl.LightningModule):
         noise = torch.randn(self.config.batch_size, self.config.latent_size, device=images.device)
         mu, logvar = self.vae.encode(images)
         logits = self.vae.decode_logits(sample_latent(mu, logvar, noise[batch.rows]))
-        with torch.no_grad():  # it is logged, whatever V learns by
-            squared = self._mean(reconstruction_error(logits.sigmoid(), images))
-        error = self._mean(summed(ERRORS[self.config.error](logits, images)))
+        # The squared error is logged, whatever V learns by.
+        named = {"squared", self.config.error}
+        errors = {name: self._mean(ERRORS[name](logits, images)) for name in named}
         kl = kl_divergence(mu, logvar).sum(dim=1)
         free = self.config.free_nats * self.config.latent_size
-        loss = error + self._mean(kl.clamp(min=free))
-        return {"loss": loss, "reconstruction": squared, "kl": self._mean(kl)}
+        loss = errors[self.config.error] + self._mean(kl.clamp(min=free))
+        return {"loss": loss, "reconstruction": errors["squared"], "kl": self._mean(kl)}
 
     def _mean(self, values: Tensor) -> Tensor:
         """A rank's part of a mean over the batch: the mean of all ranks' parts is that one."""
