@@ -1,9 +1,10 @@
 """Pictures for the docs, from what the pipeline made here.
 
 `python docs/figures.py` draws the dream of TakeCover, or of `--round`; with `--only prediction ends
---suffix=-full` some of the pictures, under other names. `--film pendulum-3` draws stills of
-`reports/pendulum-3/rounds.mp4` instead, and takes over `rounds.png` from beside it. `--compare`
-draws `docs/rounds.csv`.
+--suffix=-full` some of the pictures, under other names. `--temperatures takecover` draws dreams of
+the agent in the package instead. `--film pendulum-3` draws stills of
+`reports/pendulum-3/rounds.mp4`, and takes over `rounds.png` from beside it. `--compare` draws
+`docs/rounds.csv`.
 """
 
 import argparse
@@ -41,8 +42,8 @@ from world_models.worlds.base import World
 PICTURES = Path(__file__).parent / "pictures"
 ROUNDS = Path(__file__).parent / "rounds.csv"
 TEMPERATURES = (0.1, 0.5, 1.0, 1.15, 1.3)
-AT = (1, 10, 20, 40, 80, 160)
-"""Steps of an episode that are pictured."""
+AT = (1, 75, 90, 105, 120, 135, 150)
+"""Steps of a dream that are pictured."""
 COLOURS = 128
 FILMED = 10
 """Stills of a film."""
@@ -72,11 +73,16 @@ def main() -> None:
     parser.add_argument("--round", default="takecover")
     parser.add_argument("--only", nargs="+", choices=list(FIGURES), default=OF_ANY_ROUND)
     parser.add_argument("--suffix", default="", help="of the names of pictures")
+    parser.add_argument("--temperatures", metavar="TASK")
     parser.add_argument("--film", metavar="ROUND")
     parser.add_argument("--compare", action="store_true")
     arguments = parser.parse_args()
     if arguments.compare:
         save("rounds", with_and_without())
+        return
+    if arguments.temperatures:
+        agent = Agent.from_pretrained(arguments.temperatures, device="cpu")
+        save("dream-temperature", temperatures(agent))
         return
     if arguments.film:
         files = RoundFiles(arguments.film)
@@ -228,33 +234,36 @@ def around(mixture: Mixture, value: Tensor) -> Tensor:
     return torch.linspace(low.item(), high.item(), 4000)
 
 
-def temperatures(shown: Shown) -> Figure:
-    """One dream at several temperatures, from one start and with the same random numbers."""
+def temperatures(agent: Agent) -> Figure:
+    """What comes at who stands still, at several temperatures, and how long C lives there.
+
+    The rows have one start and the same random numbers.
+    """
     rows = {}
     for temperature in TEMPERATURES:
-        with closing(shown.agent.dream(1, temperature)) as dream:
-            shots = watched(dream, shown.agent, TEST[0], AT)
-        lived = survived(shown, temperature)
+        lived = survived(agent, temperature)
         low, high = bootstrap_interval(lived)
-        name = f"τ = {temperature}\nlives {lived.mean():.0f}\n[{low:.0f}, {high:.0f}]"
-        rows[name] = shots
+        name = f"τ = {temperature}\nC lives {lived.mean():,.0f}\n[{low:,.0f}, {high:,.0f}]"
+        with closing(agent.dream(1, temperature)) as dream:
+            rows[name] = watched(dream, TEST[0], AT)
     return strips(rows, [f"step {step}" for step in AT])
 
 
-def survived(shown: Shown, temperature: float) -> np.ndarray:
+def survived(agent: Agent, temperature: float) -> np.ndarray:
     """Steps that C lives in dreams."""
-    with closing(shown.agent.dream(DREAMS, temperature)) as dream:
-        lengths: np.ndarray = evaluate(dream, shown.agent.controller, TEST[:DREAMS]).lengths[0]
+    with closing(agent.dream(DREAMS, temperature)) as dream:
+        lengths: np.ndarray = evaluate(dream, agent.controller, TEST[:DREAMS]).lengths[0]
     return lengths
 
 
 @torch.inference_mode()
-def watched(world: World, agent: Agent, seed: int, at: Sequence[int]) -> list[np.ndarray | None]:
-    """What a world of one lane shows after some of its steps; None once it is over."""
+def watched(world: World, seed: int, at: Sequence[int]) -> list[np.ndarray | None]:
+    """What a world of one lane shows after some steps without an action; None once it is over."""
     world.begin([seed])
+    still = torch.zeros(1, world.task.action_size)
     shots: list[np.ndarray | None] = []
     for step in range(1, at[-1] + 1):
-        world.advance(agent.controller.act(world.features()))
+        world.advance(still)
         if step in at:
             shots.append(None if world.finished.all() else (world.render() or (None,))[0])
     return shots
@@ -331,7 +340,6 @@ def with_and_without() -> Figure:
 FIGURES = {
     "prediction": prediction,
     "nll": likelihood,
-    "temperature": temperatures,
     "cheating": cheating,
     "ends": ends,
 }
