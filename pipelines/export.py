@@ -46,7 +46,7 @@ def card(context: Context, exported: Context) -> Card:
         "seed": str(params.base_seed),
         "data": data(EpisodeStore(context.files.latents)),
         "parameters of V, M, C": ", ".join(counts(files.agent)),
-        "revision": revision() + (", with changes" if revision() and changed() else ""),
+        "revision": revision() + (", with changes" if changed() else ""),
         "DVC key of its controller": made.key,
     }
     return Card(

@@ -55,12 +55,15 @@ def revision() -> str:
 
 
 def changed() -> bool:
-    """Returns whether code or parameters are others than the commit's that is checked out.
+    """Returns whether code or parameters are others than the commit's that is checked out; false
+    where `revision` has none.
 
-    The package's own agents are no code: a release adds to them.
+    The package's own agents are no code: a release adds to them. Raises GitError as `revision`
+    does.
     """
     agents = ":!src/world_models/pretrained"
-    return bool(git("status", "--porcelain", "--", *CODE, agents))
+    status = ("--no-optional-locks", "status", "--porcelain")  # another git may be at work
+    return bool(revision() and git(*status, "--", *CODE, agents))
 
 
 def last_committed(path: Path) -> bytes | None:

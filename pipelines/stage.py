@@ -13,7 +13,7 @@ from pipelines.context import Context
 from pipelines.dvc.lineage import Lineage, lineage, outputs, repository, run_cache, runner
 from pipelines.dvc.resume import BY_HAND, held_state, note_inputs, run_name
 from pipelines.dvc.verify import verify_inputs
-from pipelines.git import revision, untracked_code
+from pipelines.git import changed, revision, untracked_code
 from pipelines.ranks import follow, is_loss, lead, rank
 from world_models.layout import RoundFiles, explain
 from world_models.params import ORIGINS, PARAMS, MachineConfig, Params, round_names
@@ -180,5 +180,6 @@ def _tags(origin: Lineage) -> dict[str, str]:
         "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
     }
     auto = "bfloat16" if prefers_bfloat16() else "float32"
-    here = {"precision.auto": auto, "machine": machine()}
+    other = str(changed()).lower()
+    here = {"precision.auto": auto, "machine": machine(), "git_changed": other}
     return {key: value for key, value in of_dvc.items() if value} | here

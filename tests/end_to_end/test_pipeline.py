@@ -145,6 +145,7 @@ def test_every_stage_has_a_finished_run_with_parameters_metrics_and_its_origin(p
         assert logged.data.metrics, name
         assert logged.data.tags["dvc.stage"] == name
         assert logged.data.tags["git_revision"] == revision
+        assert logged.data.tags["git_changed"] == "false"
     keys = {logged.data.tags["dvc.stage_key"] for logged in project.runs.values()}
     assert len(keys) == len(project.runs)
     assert keys == {path.name for path in (project.path / ".dvc" / "cache" / "runs").glob("*/*")}
@@ -176,6 +177,7 @@ def test_a_run_explains_itself_in_few_words(made, task):
                 "round",
                 "scale",
                 "git_revision",
+                "git_changed",
                 "start",
                 "precision.auto",
                 "machine",

@@ -77,6 +77,7 @@ def test_each_has_runs_of_its_own_in_the_projects_store(runs):
         assert logged.info.status == "FINISHED"
         assert logged.data.tags["dvc.stage"] == "controller@pendulum"
         sigma = SIGMAS[logged.data.tags["dvc.experiment"]]
+        assert logged.data.tags["git_changed"] == "true"
         assert logged.data.params["controller.sigma"] == sigma
     assert len({logged.data.tags["dvc.stage_key"] for logged in runs}) == 2
 

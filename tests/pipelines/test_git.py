@@ -29,6 +29,7 @@ def test_a_commit_and_its_files_are_known(project):
 
 
 def test_other_code_or_parameters_than_the_commits_are_seen(project):
+    assert not changed()
     run(project, "git", "init", "--quiet")
     for name in ("params.yaml", "README.md"):
         (project / name).write_text("as it was")
