@@ -113,6 +113,12 @@ def test_a_version_that_is_not_there_is_named(registered, tmp_path, task, versio
         download_version(registered, model_name(task), version, tmp_path)
 
 
+def test_files_that_find_no_place_are_an_error_with_the_versions_name(registered, tmp_path):
+    (tmp_path / "taken").touch()
+    with pytest.raises(TrackingError, match=f"{NAME}, version 2: .*taken"):
+        download_version(registered, NAME, "2", tmp_path / "taken")
+
+
 def test_what_two_have_made_at_once_is_not_refused_for_good():
     with closing(sqlite3.connect(":memory:")) as database:
         database.execute("create table datasets (name text unique)")

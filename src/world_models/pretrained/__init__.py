@@ -18,7 +18,6 @@ from world_models.runtime.errors import (
     ExtraError,
     TrackingError,
     WorldModelsError,
-    one_line,
 )
 from world_models.runtime.files import atomic_write
 from world_models.tasks import get_task
@@ -124,10 +123,7 @@ def located(source: str | Path) -> Iterator[AgentFiles]:
 
         with tempfile.TemporaryDirectory(prefix="world-models-") as folder:
             store = existing_store(present_uri())
-            try:
-                version = download_version(store, **registered.groupdict(), folder=folder)
-            except OSError as error:  # a server's, as requests has it, or the disk's
-                raise TrackingError(f"{source}: {one_line(error)}") from None
+            version = download_version(store, **registered.groupdict(), folder=folder)
             yield AgentFiles.of(version)
     elif Path(source).is_dir():
         yield AgentFiles.of(Path(source))

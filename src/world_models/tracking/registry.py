@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from world_models.runtime.errors import TrackingError
+from world_models.runtime.errors import TrackingError, one_line
 from world_models.tasks.base import FRAME_SIZE
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def download_version(client: "MlflowClient", name: str, version: str, folder: st
     """Downloads the files of a model's version, named by its number or an alias, and returns the
     folder where they are.
 
-    Raises TrackingError where there is no such version.
+    Raises TrackingError where there is no such version, or its files don't arrive.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -212,3 +212,5 @@ def download_version(client: "MlflowClient", name: str, version: str, folder: st
         )
     except MlflowException as error:
         raise TrackingError(f"{name}: no version {version!r}: {error.message}") from None
+    except OSError as error:  # a server's, as requests has it, or the disk's
+        raise TrackingError(f"{name}, version {version}: {one_line(error)}") from None
