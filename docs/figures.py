@@ -29,6 +29,7 @@ from world_models.controller.evaluator import evaluate
 from world_models.data.datasets import split_episodes
 from world_models.data.seeds import TEST
 from world_models.data.store import EpisodeAt, EpisodeStore
+from world_models.evaluation.fidelity import Still
 from world_models.evaluation.statistics import bootstrap_interval
 from world_models.layout import RoundFiles
 from world_models.params import Params
@@ -258,9 +259,9 @@ def survived(agent: Agent, temperature: float) -> np.ndarray:
 
 @torch.inference_mode()
 def watched(world: World, seed: int, at: Sequence[int]) -> list[np.ndarray | None]:
-    """What a world of one lane shows after some steps without an action; None once it is over."""
+    """What a world of one lane shows some steps on, if nobody moves; None once it is over."""
     world.begin([seed])
-    still = torch.zeros(1, world.task.action_size)
+    still = torch.from_numpy(Still(world.task).action)[None]
     shots: list[np.ndarray | None] = []
     for step in range(1, at[-1] + 1):
         world.advance(still)

@@ -61,8 +61,9 @@ def changed() -> bool:
     The package's own agents are no code: a release adds to them. Raises GitError as `revision`
     does.
     """
-    agents = ":!src/world_models/pretrained"
-    status = ("--no-optional-locks", "status", "--porcelain")  # another git may be at work
+    agents = ":(exclude,glob)src/world_models/pretrained/*/**"
+    # Another git may be at work; and the user may have told git to show less.
+    status = ("--no-optional-locks", "status", "--porcelain", "--untracked-files=normal")
     return bool(revision() and git(*status, "--", *CODE, agents))
 
 

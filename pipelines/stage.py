@@ -180,6 +180,7 @@ def _tags(origin: Lineage) -> dict[str, str]:
         "dvc.experiment": os.environ.get("DVC_EXP_NAME"),
     }
     auto = "bfloat16" if prefers_bfloat16() else "float32"
-    other = str(changed()).lower()
-    here = {"precision.auto": auto, "machine": machine(), "git_changed": other}
+    here = {"precision.auto": auto, "machine": machine()}
+    if revision():
+        here["git_changed"] = str(changed()).lower()
     return {key: value for key, value in of_dvc.items() if value} | here

@@ -1,6 +1,6 @@
 """What a pipeline survives: kills, wrong parameters, damaged files and a damaged store of runs.
 
-    python -m benchmarks.survival                    # all, in under an hour
+    python -m benchmarks.survival                    # all, which takes hours
     python -m benchmarks.survival kills --tries 2    # one part, and fewer tries
 
 Each try is noted as soon as it is made. Stopped, it goes on where it was; after an edit of the

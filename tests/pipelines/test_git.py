@@ -33,12 +33,18 @@ def test_other_code_or_parameters_than_the_commits_are_seen(project):
     run(project, "git", "init", "--quiet")
     for name in ("params.yaml", "README.md"):
         (project / name).write_text("as it was")
+    assert not changed()  # there is no commit yet
     commit(project, "Begin")
+    run(project, "git", "config", "status.showUntrackedFiles", "no")
     (project / "README.md").write_text("as it is")
     assert not changed()
-    (project / "src" / "world_models" / "pretrained").mkdir(parents=True)
-    (project / "src" / "world_models" / "pretrained" / "card.md").touch()
+    agents = project / "src" / "world_models" / "pretrained"
+    (agents / "takecover").mkdir(parents=True)
+    (agents / "takecover" / "card.md").touch()
     assert not changed()
+    (agents / "hub.py").touch()
+    assert changed()
+    (agents / "hub.py").unlink()
     (project / "src" / "new.py").touch()
     assert changed()
     (project / "src" / "new.py").unlink()

@@ -1,5 +1,6 @@
 """Agents in the registry of a real SQLite store."""
 
+import shutil
 import sqlite3
 import warnings
 from contextlib import closing
@@ -9,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from tests.agents import as_model, registering, write_agent
 from world_models.runtime.errors import TrackingError
@@ -111,6 +113,13 @@ def test_a_version_is_taken_out_by_its_number(registered, tmp_path):
 def test_a_version_that_is_not_there_is_named(registered, tmp_path, task, version):
     with pytest.raises(TrackingError, match=f"world-models-{task}: no version '{version}'"):
         download_version(registered, model_name(task), version, tmp_path)
+
+
+def test_a_version_whose_files_are_lost_is_named_in_one_line(registered, tmp_path):
+    source = registered.get_model_version(NAME, "2").source
+    shutil.rmtree(local_file_uri_to_path(source))
+    with pytest.raises(TrackingError, match=f"^{NAME}, version 2: .*agent.*$"):
+        download_version(registered, NAME, "2", tmp_path)
 
 
 def test_files_that_find_no_place_are_an_error_with_the_versions_name(registered, tmp_path):

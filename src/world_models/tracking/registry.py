@@ -203,6 +203,9 @@ def download_version(client: "MlflowClient", name: str, version: str, folder: st
             found = client.get_model_version(name, version)
         else:
             found = client.get_model_version_by_alias(name, version)
+    except MlflowException as error:
+        raise TrackingError(f"{name}: no version {version!r}: {error.message}") from None
+    try:
         return Path(
             download_artifacts(
                 artifact_uri=f"{found.source}/artifacts/{FOLDER}",
@@ -210,7 +213,5 @@ def download_version(client: "MlflowClient", name: str, version: str, folder: st
                 tracking_uri=client.tracking_uri,
             )
         )
-    except MlflowException as error:
-        raise TrackingError(f"{name}: no version {version!r}: {error.message}") from None
-    except OSError as error:  # a server's, as requests has it, or the disk's
+    except (MlflowException, OSError) as error:  # OSError: a server's, as requests has it
         raise TrackingError(f"{name}, version {version}: {one_line(error)}") from None
