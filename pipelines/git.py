@@ -8,8 +8,8 @@ from world_models.runtime.errors import WorldModelsError, one_line
 
 CODE = ("src", "pipelines", "params.yaml", "dvc.yaml")
 """What results come from, but for data."""
-REFUSES = 128
-"""How git exits where it can't do what it is told."""
+ANSWERS = (0, 1)
+"""How git exits where it can do what it is told; 1 is its no."""
 
 
 class GitError(WorldModelsError):
@@ -19,15 +19,16 @@ class GitError(WorldModelsError):
 def git(*arguments: str, given: bytes = b"") -> bytes:
     """Returns what a command of git's writes, which may be given something to read.
 
-    Raises GitError, in git's words, if it refuses.
+    Raises GitError, in git's words, if it refuses or doesn't get to its end.
     """
     command = ["git", *arguments]
     try:
         done = subprocess.run(command, input=given, env=_own(), capture_output=True, check=False)
     except FileNotFoundError:
         raise GitError("git: not found: install it") from None
-    if done.returncode == REFUSES:
-        reason = one_line(done.stderr.decode(errors="replace"))
+    if done.returncode not in ANSWERS:
+        said = one_line(done.stderr.decode(errors="replace"))
+        reason = said or f"{' '.join(arguments)}: ended with {done.returncode}"
         raise GitError(f"git: {reason.removeprefix('fatal: ')}")
     return done.stdout
 

@@ -105,6 +105,7 @@ def _run(
         _die_with_dvc(dvc_stage)
         verify_inputs(dvc_stage)
     origin = lineage(dvc_stage) if dvc_stage else UNKNOWN
+    commit = revision()
     taken = run_cache() if dvc_stage else None
     at = "-".join(filter(None, [round_, variant]))
     with (
@@ -115,8 +116,8 @@ def _run(
             stage=name,
             task=params.task,
             scale=params.scale,
-            revision=revision(),
-            tags=_tags(origin) | {"start": run_name(state), "round": round_},
+            revision=commit,
+            tags=_tags(origin, commit) | {"start": run_name(state), "round": round_},
             id_file=state / "run-id",
         ) as run,
     ):
@@ -172,7 +173,7 @@ def project_root() -> Path:
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 
-def _tags(origin: Lineage) -> dict[str, str]:
+def _tags(origin: Lineage, commit: str) -> dict[str, str]:
     """What a run's results come from; of a stage that is run by hand DVC knows nothing."""
     of_dvc = {
         "dvc.stage": os.environ.get("DVC_STAGE"),
@@ -181,6 +182,6 @@ def _tags(origin: Lineage) -> dict[str, str]:
     }
     auto = "bfloat16" if prefers_bfloat16() else "float32"
     here = {"precision.auto": auto, "machine": machine()}
-    if revision():
+    if commit:
         here["git_changed"] = str(changed()).lower()
     return {key: value for key, value in of_dvc.items() if value} | here

@@ -82,3 +82,14 @@ def test_a_repository_without_the_program_is_one_line(project, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(GitError, match=r"^git: not found: install it$"):
         revision()
+
+
+def test_a_git_that_is_killed_has_not_said_that_nothing_changed(project, monkeypatch):
+    run(project, "git", "init", "--quiet")
+    (project / "params.yaml").touch()
+    commit(project, "Begin")
+    (project / "git").write_text("#!/bin/sh\ncase $* in *status*) kill -9 $$;; *) echo 1;; esac\n")
+    (project / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(project), prepend=":")
+    with pytest.raises(GitError, match=r"^git: .* status .*: ended with -9$"):
+        changed()
