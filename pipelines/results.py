@@ -12,7 +12,12 @@ RESULTS = Path("results")
 """Where kept runs lie."""
 PAGE = Path("reports", "results")
 """Where the page and its pictures lie."""
-FIRST_WORDS = "# Results\n\nMade by `dvc repro results` from the runs under `results/`.\n\n"
+FIRST_WORDS = """# Results
+
+Made by `dvc repro results` from the runs under `results/`. A run has a scale, which says how much
+was spent, a round (`carracing-2` is CarRacing's second), and a seed.
+
+"""
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def make_dream(
         task: the game's name, such as `takecover`.
         models: whose dream it is, as `Agent.from_pretrained` takes it; None for the agent of this
             task that comes with the package.
-        temperature: tau; None for the one that the agent's C was evolved at.
+        temperature: tau; None for the one that the agent's C was evolved or validated at.
         actions: `continuous`: C's numbers in [-1, 1]; `discrete`: the game's own choices.
         render_mode: `rgb_array`, or `human` for a window.
 

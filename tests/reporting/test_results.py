@@ -86,7 +86,7 @@ def test_the_page_has_every_run_and_their_mean_and_worst(folder):
     assert "| 100 | 400 ± 100 | 0.50 | 30 | bfloat16 | 906 ± 21 | 012345678 |" in scored
     assert taken == "| full | carracing-2 | 1 | 10.0 | 20.0 | 30 | 2 × Abacus |"
     assert "| full | carracing-2 | 800, 900 | 850 | 800 |" in text
-    assert "| 1092 ± 556; 946 when played again (1,220 episodes) |" in text
+    assert "| 1092 ± 556; 946 by its agent today (1,220 episodes) |" in text
 
 
 def test_sweeps_stand_under_the_run_that_they_were_made_with(folder):

@@ -86,9 +86,11 @@ def scores(runs: Sequence[KeptRun]) -> str:
             ]
         )
     columns = ["scale", "round", "seed", "in the game", "median", "episodes", "in the dream"]
-    columns += ["dream / game", "minutes", "trained in", "the paper", "revision"]
-    note = "Mean ± standard deviation [95% interval of the mean]. A stage's minutes are those from "
-    note += "its beginning to its end, pauses included."
+    columns += ["dream / game", "minutes", "precision", "the paper", "revision"]
+    note = "Mean ± standard deviation [95% interval of the mean], in episodes that nothing was "
+    note += "trained or chosen on. *In the dream*: in dreams of the agent's own M. *Precision*: "
+    note += "what V and M were trained in. *Revision*: the commit. A stage's minutes are those "
+    note += "from its beginning to its end, pauses included."
     return f"{table(columns, rows)}\n{note}"
 
 
@@ -151,7 +153,7 @@ def papers_scores(task: str) -> str:
     if task in paper.SCORES:
         words.append("{:.0f} ± {:.0f}".format(*paper.SCORES[task]))
     if task in paper.REPLAYED:
-        words.append("{:.0f} when played again ({:,} episodes)".format(*paper.REPLAYED[task]))
+        words.append("{:.0f} by its agent today ({:,} episodes)".format(*paper.REPLAYED[task]))
     return "; ".join(words)
 
 
