@@ -8,28 +8,30 @@ from world_models.runtime.errors import WorldModelsError, one_line
 
 CODE = ("src", "pipelines", "params.yaml", "dvc.yaml")
 """What results come from, but for data."""
-ANSWERS = (0, 1)
-"""How git exits where it can do what it is told; 1 is its no."""
+NO, REFUSES = 1, 128
+"""How git exits where what it is asked for is not there; and where it can't do what it is told."""
 
 
 class GitError(WorldModelsError):
-    """Git refuses, or is not installed."""
+    """Git refuses, doesn't get to its end, or is not installed."""
 
 
-def git(*arguments: str, given: bytes = b"") -> bytes:
+def git(*arguments: str, given: bytes = b"", may_say_no: bool = False) -> bytes:
     """Returns what a command of git's writes, which may be given something to read.
 
-    Raises GitError, in git's words, if it refuses or doesn't get to its end.
+    Raises GitError, in git's words, if it refuses, and where it doesn't get to its end. With
+    `may_say_no` it may also end with a no, and writes nothing then.
     """
     command = ["git", *arguments]
     try:
         done = subprocess.run(command, input=given, env=_own(), capture_output=True, check=False)
     except FileNotFoundError:
         raise GitError("git: not found: install it") from None
-    if done.returncode not in ANSWERS:
-        said = one_line(done.stderr.decode(errors="replace"))
-        reason = said or f"{' '.join(arguments)}: ended with {done.returncode}"
+    if done.returncode == REFUSES:
+        reason = one_line(done.stderr.decode(errors="replace"))
         raise GitError(f"git: {reason.removeprefix('fatal: ')}")
+    if done.returncode and not (may_say_no and done.returncode == NO):
+        raise GitError(f"git: {' '.join(arguments)[:80]}: ended with {done.returncode}")
     return done.stdout
 
 
@@ -52,7 +54,7 @@ def revision() -> str:
     """
     if not has_repository():
         return ""
-    return git("rev-parse", "--quiet", "--verify", "HEAD").decode().strip()
+    return git("rev-parse", "--quiet", "--verify", "HEAD", may_say_no=True).decode().strip()
 
 
 def changed() -> bool:

@@ -93,7 +93,7 @@ class Agent:
 
         Args:
             lanes: how many dreams step together, from 1 on.
-            temperature: another tau than the one that C was evolved at, over 0.
+            temperature: another tau than the one that C was evolved or validated at, over 0.
             autoreset_mode: Gymnasium's; what happens to lanes that have finished.
             drawn: `render` draws pictures.
 

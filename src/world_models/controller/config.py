@@ -18,8 +18,8 @@ class ControllerConfig(Config):
     dreamed_by: DreamedBy = "own"
     """Whose dreams C is evolved and validated in. own: the agent's M dreams, as in the paper, and C
     reads from its state what comes next, as it can't in the game; others: the further M's of
-    rnn.dreamers, with a state of their own, each of which has a share of the episodes. The stages
-    fidelity and evaluate keep to the dreams of the agent's own M."""
+    rnn.dreamers, with a state of their own, each of which has a share of the episodes. The stage
+    evaluate keeps to the dreams of the agent's own M; fidelity measures all."""
     real_generations: Natural = 0
     """train_in dream-then-real: how many generations, the last ones, play in the real world."""
     simulator: Simulator = "gymnasium"

@@ -89,7 +89,8 @@ def scores(runs: Sequence[KeptRun]) -> str:
     columns += ["dream / game", "minutes", "precision", "the paper", "revision"]
     note = "Mean ± standard deviation [95% interval of the mean], in episodes that nothing was "
     note += "trained or chosen on. *In the dream*: in dreams of the agent's own M. *Precision*: "
-    note += "what V and M were trained in. *Revision*: the commit. A stage's minutes are those "
+    note += "what V and M were trained in. *Revision*: the commit that was checked out; the "
+    note += "parameters are in the run's own folder under `results/`. A stage's minutes are those "
     note += "from its beginning to its end, pauses included."
     return f"{table(columns, rows)}\n{note}"
 
