@@ -6,6 +6,7 @@ and writes docs/driver.csv and docs/pictures/driver.png. Validation is not on th
 
 import argparse
 import csv
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -30,6 +31,7 @@ from world_models.reporting.charts import save_figure
 from world_models.rnn.checkpoint import load_rnn
 from world_models.rnn.inference import rnn_for_inference
 from world_models.runtime.devices import best_device
+from world_models.runtime.errors import WorldModelsError
 from world_models.runtime.files import atomic_write
 from world_models.runtime.precision import weights_dtype
 from world_models.tasks import get_task
@@ -77,7 +79,10 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=Path("docs/driver.csv"))
     parser.add_argument("--picture", type=Path, default=Path("docs/pictures/driver.png"))
     arguments = parser.parse_args()
-    course, rows = Course(), list[Row]()
+    try:
+        course, rows = Course(), list[Row]()
+    except WorldModelsError as error:
+        sys.exit(f"driver: {error}")
     for seed, way in product(range(1, arguments.seeds + 1), arguments.ways):
         for row in course.searched(way, seed, arguments.minutes):
             rows.append(row)

@@ -22,7 +22,7 @@ def nothing() -> None:
     """What needs no preparing."""
 
 
-def settle() -> None:
+def synchronize() -> None:
     """Waits until a GPU has done all that it was told."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -42,10 +42,10 @@ class Work:
         done, passed = 0, 0.0
         while True:
             self.prepare()
-            settle()
+            synchronize()
             start = time.perf_counter()
             done += self.run()
-            settle()
+            synchronize()
             passed += time.perf_counter() - start
             if passed >= seconds:
                 return done / passed

@@ -241,6 +241,14 @@ def score(model: PPO, task: Task, zoo: Zoo, seeds: range) -> np.ndarray:
     return np.concatenate(returns)
 
 
+def episodes(text: str) -> int:
+    """A number that has a deviation."""
+    number = int(text)
+    if number < 2:
+        raise ValueError(text)
+    return number
+
+
 def positive(text: str) -> float:
     """A number over 0."""
     number = float(text)
@@ -254,7 +262,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ppo", description=__doc__)
     parser.add_argument("task", choices=sorted(ZOO))
     parser.add_argument("--minutes", type=positive, required=True, help="of training")
-    parser.add_argument("--episodes", type=int, default=100, help="that it is scored on")
+    parser.add_argument("--episodes", type=episodes, default=100, help="that it is scored on")
     parser.add_argument("--output", type=Path, default=Path("results", "ppo"))
     arguments = parser.parse_args()
     task, zoo = get_task(arguments.task), ZOO[arguments.task]

@@ -6,7 +6,6 @@ stage that has not finished. `dvc gc` knows none of the last three.
 
 import argparse
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -20,7 +19,7 @@ from dvc.repo import Repo
 from dvc.utils.humanize import naturalsize
 
 from pipelines.dvc import cache
-from pipelines.dvc.accept import KEYS
+from pipelines.dvc.lineage import COMES_FROM
 from pipelines.dvc.repair import has_dvc, held, is_in_use
 from pipelines.dvc.resume import INPUTS, finished_states, remove_state
 from pipelines.results import RESULTS
@@ -102,7 +101,7 @@ def registered(root: Path) -> Iterator[str]:
     embedded = default_uri(root)
     for uri in {embedded, present_uri()}:
         if uri != embedded or (root / STORE).exists():
-            yield from artifacts_of_versions(existing_store(uri), KEYS)
+            yield from artifacts_of_versions(existing_store(uri), COMES_FROM)
 
 
 def state_parts(root: Path, run_cache: Path) -> Iterator[Part]:
@@ -209,8 +208,6 @@ def main() -> None:
                 clean(repo, options.force)
             elif show(parts(repo)).files:
                 print("`world-models disk --clean` removes what nothing needs")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"disk: git: {error.stderr.decode().strip().splitlines()[0]}")
     except (WorldModelsError, DvcException, OSError) as error:
         sys.exit(f"disk: {' '.join(str(error).split())}")
     except KeyboardInterrupt:

@@ -43,8 +43,10 @@ def score(context: Context, agent: Agent, kinds: Sequence[str]) -> None:
     Writes scores.json and returns.csv.
     """
     seeds = TEST[: context.config.evaluate.episodes]
-    with Progress("evaluate", len(kinds) * len(seeds), "episodes") as progress:
-        returns = play_real(context, seeds, [k for k in kinds if k != "dream"], progress)
+    journal = Journal(context.state / "returns.jsonl")
+    done = sum(len(played) for *_, played in journal.records)
+    with Progress("evaluate", len(kinds) * len(seeds), "episodes", done) as progress:
+        returns = play_real(context, seeds, [k for k in kinds if k != "dream"], journal, progress)
         workers = min(cores(agent.vae.device), DREAM_BATCHES)
         with closing(context.open_pool(workers)) as pool:
             dreams = ParallelEvaluator(agent.dreams, len(seeds), DREAM_BATCHES, pool)
@@ -55,17 +57,18 @@ def score(context: Context, agent: Agent, kinds: Sequence[str]) -> None:
 
 
 def play_real(
-    context: Context, seeds: range, kinds: Sequence[str], progress: Progress
+    context: Context, seeds: range, kinds: Sequence[str], journal: Journal, progress: Progress
 ) -> dict[str, np.ndarray]:
-    """Plays the agent, and at random if that is a kind, in the official game, on the same seeds."""
+    """Plays the agent, and at random if that is a kind, in the official game, on the same seeds.
+
+    What the journal has is not played again.
+    """
     returns = {kind: np.zeros(len(seeds)) for kind in kinds}
     jobs = []
     for kind in kinds:
         agent = None if kind == "random" else context.files.agent
         jobs += real_jobs(context.task.name, seeds, context.config.evaluate.lanes, agent)
-    journal = Journal(context.state / "returns.jsonl")
     context.report_progress(len(journal.records), len(jobs), "jobs")
-    progress.advance(sum(len(played) for *_, played in journal.records))
     done = [place for *place, _ in journal.records]
     left = [job for job in jobs if place_of(job) not in done]
     workers = context.params.general(MachineConfig).workers

@@ -49,7 +49,7 @@ def run(context: Context) -> None:
             of_run = context.task, collecting, context.params.seed
             collected = in_dreams(lambda: [random_policy(*of_run, seed) for seed in seeds])
             long = {name: long_ones(one, collecting.shortest) for name, one in collected.items()}
-            metrics |= compare("collection", long, played_in(latents))
+            metrics |= compare("collection", long, played_in(latents, context.params.round))
         still = in_dreams(lambda: [Still(context.task)] * len(seeds))
         metrics |= compare("still", still, stand_still(context.task, collecting.simulator, seeds))
     context.tracking.log_metrics(metrics)
@@ -110,9 +110,9 @@ def figures_of(played: Played) -> dict[str, float]:
     return {"survival": float(played.lengths.mean()), "return": float(played.returns.mean())}
 
 
-def played_in(store: EpisodeStore) -> Played:
-    """Returns what the data set's episodes earned, and how long they are."""
-    at = store.episodes()
+def played_in(store: EpisodeStore, round_: str) -> Played:
+    """Returns what the data set's episodes of a round earned, and how long they are."""
+    at = [episode for episode in store.episodes() if episode.round == round_]
     returns = [store.read(episode).steps["rewards"].sum() for episode in at]
     return Played(np.asarray(returns), np.asarray([episode.length for episode in at]))
 

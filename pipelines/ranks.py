@@ -9,6 +9,7 @@ torchrun's:
 There rank 0 runs the stage by DVC, also where it has the results already, since the others wait.
 """
 
+import argparse
 import os
 import sys
 from datetime import timedelta
@@ -62,8 +63,12 @@ def lead(machine: MachineConfig, state: Path) -> None:
 
 
 def follow() -> Path:
-    """Waits for what `lead` says."""
-    return Path(_store().get(STATE).decode() if _is_torchruns() else os.environ[STATE])
+    """Waits for what `lead` says; raises ConfigError where no process of this stage leads."""
+    if _is_torchruns():
+        return Path(_store().get(STATE).decode())
+    if STATE not in os.environ:
+        raise ConfigError("LOCAL_RANK: set by something else than this stage; unset it")
+    return Path(os.environ[STATE])
 
 
 def is_loss(error: RuntimeError) -> bool:
@@ -106,8 +111,13 @@ def _store() -> Any:
 
 def main() -> None:
     """Becomes the process that torchrun wants: DVC's, or another rank of its stage."""
-    stage, _, round_ = sys.argv[1].partition("@")
+    parser = argparse.ArgumentParser(prog="pipelines.ranks", description=__doc__)
+    parser.add_argument("stage", metavar="STAGE@ROUND", help="e.g. vae@carracing")
+    address = parser.parse_args().stage
+    stage, _, round_ = address.partition("@")
     try:
+        if not _is_torchruns():
+            raise ConfigError("torchrun starts it: docs/how-to/cluster.md says how")
         if stage not in TRAINED:
             raise ConfigError(f"one process runs it; several train {' or '.join(TRAINED)}")
         # Any that the stage knows nothing of would run it beside DVC, and write what it writes.
@@ -116,7 +126,7 @@ def main() -> None:
         sys.exit(f"{stage}: {error}")
     command = [sys.executable, "-m", f"pipelines.{stage}", round_]
     if os.environ["RANK"] == "0":
-        command = ["dvc", "repro", "--force", "--single-item", sys.argv[1]]
+        command = ["dvc", "repro", "--force", "--single-item", address]
     os.execvp(command[0], command)
 
 

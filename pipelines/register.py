@@ -6,12 +6,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 from pipelines.context import Context
-from pipelines.dvc.lineage import committed
+from pipelines.dvc.lineage import COMES_FROM, committed
 from pipelines.stage import main
 from world_models.params import SECTIONS
 from world_models.reporting.tables import WORLDS, interval, read_summary, table
 from world_models.runtime.checkpoint import read_sizes
 from world_models.runtime.errors import DISTRIBUTION
+from world_models.runtime.scores import read_scores_file
 from world_models.tracking.registry import AgentModel
 from world_models.tracking.run import flatten
 
@@ -48,7 +49,7 @@ def run(context: Context) -> None:
     )
     keys = {name: origin.key for name, origin in origins.items()}
     context.tracking.describe(summary(context), keys)
-    context.write_metrics("register.json", {name: one._asdict() for name, one in origins.items()})
+    context.write_metrics(COMES_FROM, {name: one._asdict() for name, one in origins.items()})
 
 
 def agent_model(context: Context) -> AgentModel:
@@ -79,7 +80,7 @@ def headline(context: Context) -> dict[str, float]:
     """Returns the figures of all stages."""
     found: dict[str, float] = {}
     for prefix, name in REPORTS.items():
-        report = json.loads(context.files.report(name).read_text())
+        report = read_scores_file(context.files.report(name), json.loads)
         report.pop("protocol", None)  # is no figure
         figures = flatten(report, separator="/")
         own = "" if prefix == "scores" else f"{prefix}/"

@@ -100,7 +100,7 @@ class SearchContext:
         return validate
 
     def open_real_world(self, lanes: int, patience: int = 0, curiosity: float = 0) -> RealWorld:
-        """Opens the game through V and M."""
+        """Opens the game through V and M: see `RealWorld` for the last two."""
         networks = self.vae, self.rnn
         return open_real_world(self.task, lanes, self.config, *networks, patience, curiosity)
 

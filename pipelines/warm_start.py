@@ -64,7 +64,7 @@ def refitted(
     task = context.task
     agent = load_agent(context.before.files.agent, task, rnn.device)
     old = agent.controller.to(torch.device("cpu"))
-    if len(old) != 1 or old.sizes.hidden_units or sizes.hidden_units or not sizes.bias:
+    if old.sizes.hidden_units or sizes.hidden_units or not sizes.bias:
         raise ConfigError(
             "controller.warm_start: refit: only one linear C can be carried over, to one with bias"
         )

@@ -10,12 +10,14 @@ from itertools import pairwise
 from pathlib import Path
 
 import imageio.v2 as imageio
+import numpy as np
 import pytest
 import yaml
 
 from tests.agents import write_agent
 from tests.configs import PARAMS
 from world_models import cli
+from world_models.evaluation import protocol
 from world_models.params import GENERAL, SECTIONS
 from world_models.reference import reference
 from world_models.tasks import task_names
@@ -53,6 +55,22 @@ def test_an_agent_is_scored_in_the_official_game(models, capsys):
     cli.main([*command, "--lanes", "3", "--workers", "1"])
     again = json.loads(capsys.readouterr().out)
     assert again["mean"] == pytest.approx(scored["mean"], abs=0.01)
+
+
+def test_the_interval_does_not_hang_on_which_worker_ends_first(models, capsys, monkeypatch):
+    command = ["evaluate", "pendulum", "--models", str(models), "--episodes", "4"]
+    scored = []
+    for order in (iter, reversed):
+        monkeypatch.setattr(protocol, "play_jobs", lambda jobs, _, o=order: in_turn(o(jobs)))
+        cli.main([*command, "--lanes", "1"])
+        scored.append(json.loads(capsys.readouterr().out))
+    assert scored[0] == scored[1]
+
+
+def in_turn(jobs):
+    """What playing such jobs might give."""
+    for job in jobs:
+        yield job, np.array([float(seed % 7) for seed in job.seeds])
 
 
 # imageio's, which reads the film: of an ffmpeg that has ended by itself it closes no pipes.

@@ -14,6 +14,8 @@ from gymnasium.vector import AutoresetMode
 
 from tests.agents import write_agent
 from world_models.agent import Agent
+from world_models.controller.checkpoint import save_controllers
+from world_models.controller.policy import Controllers
 from world_models.runtime.errors import CheckpointError, ConfigError, WorldModelsError
 
 DREAM = "world_models:WorldModels/PendulumDream-v0"
@@ -215,6 +217,14 @@ def test_many_have_no_window(models):
 def test_another_tasks_agent_is_refused(takecover):
     with pytest.raises(CheckpointError, match="plays takecover, not pendulum"):
         gymnasium.make(DREAM, models=takecover)
+
+
+def test_a_file_of_several_controllers_is_no_agents(takecover):
+    one = Agent.from_pretrained(takecover).controller
+    several = Controllers(one.sizes, one.parameters.repeat(2, 1))
+    save_controllers(Path(takecover, "controller.safetensors"), several)
+    with pytest.raises(CheckpointError, match="holds 2 C's, and an agent has one"):
+        Agent.from_pretrained(takecover)
 
 
 def test_no_agent_is_named_with_what_there_is():

@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from tests.configs import PARAMS, smoke
-from world_models.params import GENERAL, SECTIONS
-from world_models.reference import reference, shown
+from world_models.params import GENERAL, SECTIONS, Params
+from world_models.reference import in_force, reference, shown
 from world_models.tasks import task_names
 
 
@@ -30,6 +30,14 @@ def test_what_is_shown_of_a_value_can_be_written(task, section):
     values = smoke(section, task).model_dump()
     written = yaml.safe_load("\n".join(f"{name}: {shown(value)}" for name, value in values.items()))
     assert smoke(section, task, **written) == smoke(section, task)
+
+
+def test_a_later_rounds_seed_is_shown_as_the_file_has_it():
+    """What its stages draw from is another number, made of this one."""
+    (seed,) = (
+        value for name, value, *_ in in_force(Params(PARAMS, "carracing-2")) if name == "seed"
+    )
+    assert int(seed) == yaml.safe_load(PARAMS.read_text())["seed"]
 
 
 def test_a_small_number_is_shown_with_the_dot_that_yaml_wants():

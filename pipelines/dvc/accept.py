@@ -32,14 +32,13 @@ from pipelines.dvc.edits import (
     prepare_notes,
     renumbered,
 )
+from pipelines.dvc.lineage import COMES_FROM
 from pipelines.dvc.smoke import begin, copy_folder, copy_revision
 from pipelines.git import GitError
 from world_models.runtime.errors import WorldModelsError
 
 LOCK = Path("dvc.lock")
 CODE = ("pipelines/", "src/")
-KEYS = "register.json"
-"""A report of what results come from, which names the code."""
 TAIL = 20
 """Lines of a failed pipeline's output that are shown."""
 
@@ -233,10 +232,13 @@ def compare_outputs(copies: Copies) -> None:
 
 
 def outputs(copy: Path) -> dict[str, str]:
-    """Returns the hashes of all that the stages have written, in the order in which they ran."""
+    """Returns the hashes of all that the stages have written, in the order in which they ran.
+
+    Not that of the report which names the code.
+    """
     stages = yaml.safe_load((copy / LOCK).read_text())["stages"].values()
     outs = [out for stage in stages for out in stage.get("outs", [])]
-    return {out["path"]: out["md5"] for out in outs if not out["path"].endswith(KEYS)}
+    return {out["path"]: out["md5"] for out in outs if not out["path"].endswith(COMES_FROM)}
 
 
 def refuse_unproven(files: Sequence[ChangedFile], copies: Copies) -> None:

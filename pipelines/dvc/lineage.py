@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from dvc.stage import Stage
 
 
+COMES_FROM = "register.json"
+"""The report of what an agent comes from: the lineage of each stage."""
+
+
 class Lineage(NamedTuple):
     """Where a stage's results come from."""
 

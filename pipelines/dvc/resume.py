@@ -34,13 +34,14 @@ def held_state(states: Path, stage: str, key: str, run_cache: Path | None) -> It
     Args:
         states: the folder of all states.
         stage: e.g. `vae@carracing`.
+        key: DVC's, or `BY_HAND`, which says nothing of what the stage reads.
         run_cache: DVC's folder of the results that it has, by key; None by hand.
     """
     for finished in finished_states(states, run_cache):
         remove_state(finished, run_cache)
     folder = states / stage / key
-    with _alone_in(folder, stage) as waited:
-        if key == BY_HAND and not waited:
+    with _alone_in(folder, stage):
+        if key == BY_HAND:
             empty(folder)
         yield folder
         (folder / ENDED).touch()
@@ -90,18 +91,17 @@ def _is_done_with(folder: Path, run_cache: Path | None) -> bool:
 
 
 @contextmanager
-def _alone_in(folder: Path, stage: str) -> Iterator[bool]:
-    """Holds a folder, which is made if need be; yields whether another process had it."""
+def _alone_in(folder: Path, stage: str) -> Iterator[None]:
+    """Holds a folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = _lock(folder, wait=False)
-    waited = lock is None
-    if waited:
+    if lock is None:
         print(f"{stage}: another process is making the same; waiting for it", file=sys.stderr)
     while lock is None:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _lock(folder, wait=True)
     try:
-        yield waited
+        yield
     finally:
         os.close(lock)
 

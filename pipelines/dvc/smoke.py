@@ -38,7 +38,7 @@ def copy_folder(project: Path, copy: Path) -> None:
         source, target = project / part, copy / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "node_modules")
             shutil.copytree(source, target, ignore=ignored)
         else:
             shutil.copy(source, target)

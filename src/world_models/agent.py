@@ -120,4 +120,8 @@ def load_agent(files: AgentFiles, task: Task, device: torch.device | str) -> Age
     controller = load_controllers(files.controller, rnn).to(device)
     if controller.sizes.task not in (None, task.name):
         raise CheckpointError(files.controller, f"plays {controller.sizes.task}, not {task.name}")
+    if len(controller) != 1:
+        raise CheckpointError(
+            files.controller, f"holds {len(controller)} C's, and an agent has one"
+        )
     return Agent(task, vae, rnn, controller, load_starts(files.starts, size))

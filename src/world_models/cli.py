@@ -22,7 +22,7 @@ from world_models.runtime.errors import (
 
 if TYPE_CHECKING:
     from world_models.agent import Agent, AgentFiles
-    from world_models.evaluation.gate import Judgement
+    from world_models.gate import Judgement
 
 DISK = Path("pipelines", "disk.py")
 """The project's own code, which knows DVC."""
@@ -208,12 +208,13 @@ def _evaluate(options: argparse.Namespace) -> None:
         task = _require_agent(options, agent).task
         seeds = TEST[: options.episodes]
         jobs = real_jobs(task.name, seeds, options.lanes, agent)
-        returns = []
+        returns = np.zeros(len(seeds))
         with Progress("evaluate", len(seeds), "episodes") as progress:
-            for _, played in play_jobs(jobs, options.workers):
-                returns.append(played)
+            for job, played in play_jobs(jobs, options.workers):
+                first = seeds.index(job.seeds[0])  # the interval hangs on their order
+                returns[first : first + len(played)] = played
                 progress.advance(len(played))
-    print(json.dumps(summary(np.concatenate(returns)), indent=2))
+    print(json.dumps(summary(returns), indent=2))
 
 
 def _require_agent(options: argparse.Namespace, agent: "AgentFiles") -> "Agent":
@@ -352,7 +353,7 @@ def _task_of(round_: str) -> str:
 
 def _judged(options: argparse.Namespace, round_: str) -> "Judgement":
     """What the gate says; what is missing or damaged can't be told."""
-    from world_models.evaluation import gate
+    from world_models import gate
 
     try:
         return gate.gate(options.reports, options.baselines, round_)
@@ -390,8 +391,8 @@ def _promoted(reports: Path, round_: str) -> str:
 
 def _gate(options: argparse.Namespace) -> None:
     """Prints a table, in Markdown for a job's summary; exits with the worst verdict."""
-    from world_models.evaluation import gate
-    from world_models.evaluation.gate import Verdict
+    from world_models import gate
+    from world_models.gate import Verdict
 
     if options.update:
         for round_ in options.rounds:

@@ -38,8 +38,8 @@ def in_force(params: Params) -> list[tuple[str, str, str, str]]:
 
 def general(params: Params) -> Iterator[tuple[str, str, str, str]]:
     """Yields the same rows of what is the same at every scale."""
-    for name in ("scale", "seed"):
-        yield name, shown(getattr(params, name)), PARAMS.name, f"-S {name}=…"
+    for name, value in {"scale": params.scale, "seed": params.base_seed}.items():
+        yield name, shown(value), PARAMS.name, f"-S {name}=…"
     for section, kind in GENERAL.items():
         config = params.general(kind)
         for field, value in config.model_dump().items():

@@ -189,6 +189,12 @@ def test_a_shortest_length_that_no_episode_reaches_is_refused(counting, tmp_path
         shard_jobs(tmp_path, "counting", a_config(shortest=TIME_LIMIT), 1, FIRST)
 
 
+def test_rounds_that_have_left_too_few_seeds_are_named(counting, tmp_path):
+    late = Origin("counting", first_seed=COLLECT.stop - 6)
+    with pytest.raises(ConfigError, match=r"^collect\.episodes: 7; only 6 seeds are left$"):
+        shard_jobs(tmp_path, "counting", a_config(), 1, late)
+
+
 def test_a_shard_can_be_made_again_alone(collected):
     shard = collected.shards[1]
     before = shard.read_bytes()

@@ -37,6 +37,12 @@ def test_lightnings_processes_know_theirs(monkeypatch):
     assert ranks.devices(MachineConfig(devices=2)).rank == 1
 
 
+def test_a_rank_that_no_stage_leads_is_refused(monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(ConfigError, match=r"^LOCAL_RANK: set by something else"):
+        ranks.follow()
+
+
 @pytest.mark.parametrize(
     ("stage", "line"),
     [
@@ -57,6 +63,13 @@ def test_torchrun_starts_no_process_that_the_stage_knows_nothing_of(monkeypatch,
     with pytest.raises(SystemExit) as exit_:
         ranks.main()
     assert exit_.value.code == line
+
+
+def test_without_torchrun_it_says_who_starts_it(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["ranks", "vae@carracing"])
+    with pytest.raises(SystemExit) as exit_:
+        ranks.main()
+    assert exit_.value.code == "vae: torchrun starts it: docs/how-to/cluster.md says how"
 
 
 PAIR = """

@@ -40,6 +40,24 @@ def test_a_module_whose_task_is_missing_or_of_another_name_is_refused(monkeypatc
     sys.modules.pop("world_models.tasks.lander")
 
 
+LANDER = """
+from dataclasses import replace
+
+from world_models.tasks.pendulum import TASK
+
+TASK = replace(TASK, name="lander", to_env=lambda actions: actions)
+"""
+
+
+def test_a_task_that_workers_can_not_be_sent_is_refused_at_once(monkeypatch, tmp_path):
+    """Else it would be after all trainings, when the first worlds are opened."""
+    (tmp_path / "lander.py").write_text(LANDER)
+    monkeypatch.setattr(tasks, "__path__", [*tasks.__path__, str(tmp_path)])
+    with pytest.raises(ValueError, match=r"^tasks/lander\.py: TASK can't be sent to a worker: "):
+        get_task("lander")
+    sys.modules.pop("world_models.tasks.lander")
+
+
 def test_carracing_actions_follow_the_authors_code():
     actions = np.array([[-1, -1, -1], [0.25, 0, 0.5], [1, 1, 1]], np.float32)
     expected = np.array([[-1, 0, 0], [0.25, 0.5, 0.5], [1, 1, 1]], np.float32)

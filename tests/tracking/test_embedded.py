@@ -90,6 +90,9 @@ def test_a_relative_address_is_the_projects_also_where_dvc_runs_it_in_a_copy(
     for address in ("", "sqlite:///mlflow.db"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         assert database(present_uri(project)) == project / "mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db?timeout=60")
+    assert database(present_uri(project)) == project / "mlflow.db"
+    assert present_uri(project).endswith("?timeout=60")
     for address in (f"sqlite:///{tmp_path}/runs.db", "http://127.0.0.1:5000"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         assert present_uri(project) == address

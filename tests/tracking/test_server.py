@@ -13,9 +13,10 @@ from mlflow import MlflowClient
 from tests.agents import as_model, write_agent
 from tests.servers import MLflowServer, free_port
 from tests.waiting import stderr, wait_for
+from world_models.runtime.errors import TrackingError
 from world_models.tracking import delivery
 from world_models.tracking.client import existing_store
-from world_models.tracking.registry import download_version, model_name
+from world_models.tracking.registry import download_version, model_name, versions
 from world_models.tracking.run import StageRun, stage_run
 
 
@@ -226,6 +227,19 @@ def test_a_server_that_refuses_the_credentials_costs_no_training(monkeypatch, ca
     assert said.count("not logging for now") == 1
     assert "401" in said
     assert "lost: the run's start (1), metrics (10), the run's end (1)" in said
+    assert "a-secret" not in said
+
+
+def test_a_password_in_the_address_is_in_no_message(monkeypatch, capsys):
+    monkeypatch.setattr(delivery, "PATIENCE_S", 0.5)
+    address = f"http://somebody:a-secret@127.0.0.1:{free_port()}"
+    with pytest.raises(TrackingError, match=r"^http://127\.0\.0\.1:.*refused") as asked:
+        versions(existing_store(address))
+    assert "a-secret" not in str(asked.value)
+    with open_run(address) as run:
+        train(run, 0)
+    said = capsys.readouterr().err
+    assert "not logging for now" in said
     assert "a-secret" not in said
 
 

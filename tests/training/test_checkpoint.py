@@ -122,6 +122,20 @@ def test_a_checkpoint_that_was_cut_short_is_not_believed(stores, tmp_path, capsy
     assert not kept.exists()
 
 
+def test_a_checkpoint_that_can_not_be_read_is_kept(tmp_path, monkeypatch):
+    """It may be whole: another user's, or on a disk that doesn't answer."""
+    kept = tmp_path / "last.ckpt"
+    kept.write_bytes(b"")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", str(kept))
+
+    monkeypatch.setattr("zipfile.ZipFile", refuse)
+    with pytest.raises(PermissionError):
+        batches_kept(kept)
+    assert kept.exists()
+
+
 def test_code_in_a_checkpoint_is_not_run(tmp_path, capsys):
     kept = tmp_path / "last.ckpt"
     torch.save({"global_step": 3, "bomb": Bomb(tmp_path / "went-off")}, kept)

@@ -231,6 +231,13 @@ def test_some_lanes_can_be_reset_alone():
     np.testing.assert_array_equal(after[1], a_dream(3).reset(seed=[5, 6, 7])[0][1])
 
 
+def test_lanes_that_had_no_seed_yet_dream_apart():
+    world = a_dream(3)
+    world.reset(seed=5, options={"reset_mask": np.array([True, False, False])})
+    features, _ = world.reset()
+    assert (features[1] != features[2]).any()
+
+
 def test_a_batch_of_one_has_its_axis():
     world = a_dream(1)
     features, _ = world.reset(seed=3)

@@ -247,6 +247,15 @@ def test_games_are_drawn_without_a_screen_whichever_the_environment_names(
     assert not pygame.display.get_init()
 
 
+def test_a_game_that_closes_leaves_the_others_their_fonts(opened):
+    """Gymnasium's quit pygame, which all games of a process have in common."""
+    other, driven = opened(get_task("pendulum"), 1), opened(get_task("carracing"), 1)
+    other.reset([1])
+    driven.reset([1])
+    other.close()
+    assert driven.step(np.arange(1), np.zeros((1, 3), np.float32))[0].any()
+
+
 def test_closing_twice_is_fine(opened):
     for simulator in ("gymnasium", "envpool"):
         lanes = opened(get_task("carracing"), 1, simulator)
@@ -309,6 +318,9 @@ def test_a_game_that_nobody_knows_is_refused(opened):
     with pytest.raises(ConfigError, match=line) as caught:
         opened(replace(strange(), env_id="Stranger-v0"), 1)
     assert "\n" not in str(caught.value)
+    line = r"^tasks/strange.py: env_id: No module named 'stranger'"
+    with pytest.raises(ConfigError, match=line):
+        opened(replace(strange(), env_id="stranger:Stranger-v0"), 1)
 
 
 def test_mistakes_are_one_clear_line(opened):

@@ -37,17 +37,17 @@ class Neighbourhood:
         controller: Controllers,
         config: CollectConfig,
         seed: int,
-        episodes: Sequence[int],
+        seeds: Sequence[int],
         lanes: int,
     ) -> None:
         """Draws each C from random numbers of its own episode, in the run with that seed.
 
-        The episodes are played in the first of so many lanes.
+        The episodes, of these seeds, are played in the first of so many lanes.
         """
         self.disturbances: dict[int, Disturbance] = {}
-        self.episodes = len(episodes)
+        self.count = len(seeds)
         parameters = controller.parameters.repeat(lanes, 1)
-        for lane, episode in enumerate(episodes):
+        for lane, episode in enumerate(seeds):
             random = np.random.default_rng([seed, episode])
             if random.random() >= config.as_is:
                 step = random.standard_normal(parameters.shape[1], np.float32)
@@ -61,7 +61,7 @@ class Neighbourhood:
     @property
     def names(self) -> list[str]:
         """What the policy of each episode is called."""
-        lanes = range(self.episodes)
+        lanes = range(self.count)
         return ["neighbour" if lane in self.disturbances else "agent" for lane in lanes]
 
     def act(self, features: Tensor) -> Tensor:

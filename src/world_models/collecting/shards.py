@@ -48,7 +48,9 @@ class ShardJob(FileJob):
     task: str
     config: CollectConfig
     seed: int
+    """The run's, from which policies draw their actions."""
     seeds: range
+    """The episodes'."""
     total: int
     """Shards of the data set."""
     origin: Origin
@@ -60,7 +62,8 @@ def shard_jobs(
     """Returns what makes the shards that a round adds to the data set.
 
     `seed` is the run's, from which the policies draw their actions. Raises ConfigError for a
-    `shortest` that no episode can reach, and for the policy `agent` where there is none.
+    `shortest` that no episode can reach, for the policy `agent` where there is none, and where the
+    rounds before have left too few seeds.
     """
     limit = get_task(task).time_limit
     if config.shortest >= limit:
@@ -68,6 +71,9 @@ def shard_jobs(
     if config.policy == "agent" and origin.agent is None:
         raise ConfigError("collect.policy: agent: a first round has none")
     first = origin.first_seed
+    if first + config.episodes > COLLECT.stop:
+        left = COLLECT.stop - first
+        raise ConfigError(f"collect.episodes: {config.episodes}; only {left} seeds are left")
     ends = range(0, config.episodes, config.shard_episodes)
     return [
         ShardJob(

@@ -35,8 +35,10 @@ class Generation:
     number: int
     """From 1; 0 is what a search begins from, if that has been tried."""
     returns: np.ndarray
-    """Mean return of each candidate in the world of the search (population,), as far as it came."""
+    """Mean return of each candidate in the world of the search (population,); (1,) for generation
+    0."""
     sigma: float
+    """CMA-ES's step size after it."""
     steps: int
     """Steps played in the generation."""
     mean: Controllers

@@ -49,10 +49,13 @@ class Still:
         self.action = np.asarray(task.still or (0,) * task.action_size, np.float32)
 
     def act(self, frame: np.ndarray) -> np.ndarray:
-        """Returns the task's action that does nothing, whatever the frame."""
+        """Returns the task's action that does nothing (a,) float32, whatever the frame."""
         return self.action
 
 
 def disagreement(dreamed: np.ndarray, real: np.ndarray) -> float:
-    """Returns how far the dream's mean survival is off, as a share of the real one."""
+    """Returns how far the dream's mean survival is off, as a share of the real one.
+
+    Both are lengths of episodes in steps, (episodes,) each; as many or not.
+    """
     return float(abs(dreamed.mean() - real.mean()) / real.mean())

@@ -111,7 +111,8 @@ def located(source: str | Path) -> Iterator[AgentFiles]:
             `models:/world-models-takecover@champion` or `models:/world-models-takecover/3`; or a
             repository of Hugging Face's hub, `owner/name` or `owner/name@revision`.
 
-    Raises WorldModelsError where there is nothing of the kind.
+    Raises WorldModelsError where there is nothing of the kind. A path is taken as it is: who reads
+    the files says what is missing.
     """
     if isinstance(source, Path):
         yield AgentFiles.of(source)

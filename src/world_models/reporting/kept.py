@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from world_models.evaluation.gate import parsed
 from world_models.reporting.tables import Score, read_summary, score_of
+from world_models.runtime.scores import read_scores_file
 
 RUN = "run.json"
 """What a kept run was, and how long it took."""
 SWEEPS = ("temperature", "inputs")
-"""The paper's sweeps; a kept run has the table of those that were run with its V and M."""
+"""The paper's sweeps; a kept run has the table of those that were run with V and M of
+its task's first round."""
 
 
 @dataclass(frozen=True)
@@ -79,14 +80,14 @@ def ppo_runs(folder: str | Path) -> list[PPORun]:
 
     Raises ScoresError where a file of one is damaged.
     """
-    return [parsed(file, _ppo) for file in sorted(Path(folder).glob("ppo/*/scores.json"))]
+    return [read_scores_file(file, _ppo) for file in sorted(Path(folder).glob("ppo/*/scores.json"))]
 
 
 def read_run(folder: Path) -> KeptRun:
     """Reads one; raises ScoresError where a file of it is missing or damaged."""
     described = read_description(folder)
     *_, last = described["stages"].values()
-    steps, validated = parsed(folder / "generations.csv", _learned)
+    steps, validated = read_scores_file(folder / "generations.csv", _learned)
     return KeptRun(
         scale=described["scale"],
         task=described["task"],
@@ -97,10 +98,10 @@ def read_run(folder: Path) -> KeptRun:
         revision=last["revision"],
         machine=_machines(described["stages"].values()),
         scores=read_summary(folder / "scores.json"),
-        returns=parsed(folder / "returns.csv", _returns),
+        returns=read_scores_file(folder / "returns.csv", _returns),
         steps=steps,
         validated=validated,
-        sweeps={name: parsed(file, str) for name, file in _sweeps(folder).items()},
+        sweeps={name: read_scores_file(file, str) for name, file in _sweeps(folder).items()},
     )
 
 
@@ -115,7 +116,7 @@ def _sweeps(folder: Path) -> dict[str, Path]:
 
 def read_description(folder: Path) -> dict[str, Any]:
     """Reads what a kept run was; raises ScoresError where that is missing or damaged."""
-    return parsed(folder / RUN, _description)
+    return read_scores_file(folder / RUN, _description)
 
 
 def _description(text: str) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from world_models.evaluation.gate import parsed
 from world_models.reporting.charts import Interval, Series
 from world_models.reporting.paper import EPISODES
+from world_models.runtime.scores import read_scores_file
 
 WORLDS = {"dream": "in the dream", "real": "in the game"}
 
@@ -34,7 +34,7 @@ class Row(NamedTuple):
 def read_summary(path: str | Path) -> dict[str, Score]:
     """Reads the scores in a scores.json, by world; raises ScoresError where they are missing or
     damaged."""
-    return parsed(path, _summary)
+    return read_scores_file(path, _summary)
 
 
 def _summary(text: str) -> dict[str, Score]:

@@ -40,7 +40,8 @@ def dream_from(agent: Agent, frames: np.ndarray) -> DreamWorld:
 
 @torch.inference_mode()
 def watch(world: World, agent: Agent, seed: int, steps: int) -> Iterator[list[np.ndarray]]:
-    """Yields what a world of one lane shows, step by step; the last picture stays.
+    """Yields what a world of one lane shows, step by step, each picture (64, 64, 3) of bytes; the
+    last one stays.
 
     Of the game that is its frame and what V makes of it, of a dream what V makes of M's latent.
     """

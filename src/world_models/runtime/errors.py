@@ -1,6 +1,7 @@
 """The errors that a user can fix: each message is one line that names the thing and its fault."""
 
 import errno
+import re
 from pathlib import Path
 
 DISTRIBUTION = "world-models-vmc"
@@ -12,6 +13,11 @@ OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 def one_line(said: object) -> str:
     """Returns what something says in one line, as messages are."""
     return " ".join(str(said).split())
+
+
+def without_passwords(text: str) -> str:
+    """Returns a text whose addresses have lost what they say of who logs in, and how."""
+    return re.sub(r"(?<=://)[^/\s]+@", "", text)
 
 
 class WorldModelsError(Exception):
@@ -70,6 +76,9 @@ class ScoresError(FileError):
 
 class TrackingError(WorldModelsError):
     """MLflow does not have what was asked for."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(without_passwords(message))
 
 
 class DivergedError(WorldModelsError):

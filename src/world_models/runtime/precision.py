@@ -10,7 +10,10 @@ from world_models.runtime.errors import ConfigError
 
 def has_bfloat16() -> bool:
     """Returns whether torch has kernels for bfloat16 here: on a GPU, AVX-512 or AMX."""
-    return torch.cuda.is_available() or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if torch.cuda.is_available():
+        return True
+    built_in = torch.backends.mkldnn.is_available()  # or torch doesn't know the question
+    return built_in and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def prefers_bfloat16() -> bool:

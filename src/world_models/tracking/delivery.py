@@ -7,6 +7,8 @@ from collections.abc import Callable
 from threading import Condition, Thread, current_thread
 from typing import NamedTuple
 
+from world_models.runtime.errors import without_passwords
+
 FIRST_PAUSE_S = 0.5
 """After a failure; later half as long as it has failed already, up to the longest."""
 LONGEST_PAUSE_S = 15.0
@@ -183,9 +185,9 @@ def _tried(call: Call) -> Exception | None:
 
 
 def first_line(error: Exception) -> str:
-    """Returns what an error says, in one line; of a long one its beginning and its end, which often
-    has the reason."""
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Returns what an error says, in one line and without passwords; of a long one its beginning
+    and its end, which often has the reason."""
+    line = without_passwords((str(error).strip().splitlines() or [type(error).__name__])[0])
     return line if len(line) <= 300 else f"{line[:200]} … {line[-97:]}"
 
 

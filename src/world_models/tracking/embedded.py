@@ -38,9 +38,10 @@ def database(uri: str) -> Path | None:
 
 def absolute(uri: str, root: Path) -> str:
     """Returns an address that holds wherever it is used, of one that may be relative to `root`."""
-    found = ADDRESS.fullmatch(uri)
-    path = Path(unquote(found["path"])) if found else None
-    return uri if path is None or path.is_absolute() else _address(root.resolve() / path)
+    found = ADDRESS.match(uri)
+    if found is None or (path := Path(unquote(found["path"]))).is_absolute():
+        return uri
+    return _address(root.resolve() / path) + uri[found.end() :]
 
 
 def artifact_location(uri: str, experiment: str) -> str | None:

@@ -25,7 +25,7 @@ PARAMS_A_CALL = 100
 
 @dataclass
 class StageRun:
-    """An open run. No method waits for MLflow, or raises where it fails.
+    """An open run. No method but `end` waits for MLflow, and none raises where it fails.
 
     Without a `delivery` nothing is logged.
     """
@@ -149,10 +149,11 @@ def stage_run(
 ) -> Iterator[StageRun]:
     """Opens one MLflow run, e.g. `vae@carracing`, for as long as the block.
 
-    It ends as FINISHED, as KILLED on Ctrl-C, as FAILED on any other exception, which goes on
-    unchanged. The block never waits for the store. The run's id is written to `id_file`; where that
-    is there already, that run is continued. The run begins and ends when the block does, whenever
-    the store hears of it; one that is continued keeps its first beginning.
+    It ends as FINISHED, also where the block exits with code 0, as KILLED on Ctrl-C, as FAILED on
+    any other exception, which goes on unchanged. The block never waits for the store. The run's id
+    is written to `id_file`; where that is there already, that run is continued. The run begins and
+    ends when the block does, whenever the store hears of it; one that is
+    continued keeps its first beginning.
     """
     all_tags = {
         "start": uuid4().hex,

@@ -1,1 +1,1 @@
-"""The Lightning modules and data modules around V and M."""
+"""The Lightning trainer of V and M, on one device or several, and how it goes on after a kill."""

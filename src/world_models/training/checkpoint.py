@@ -78,12 +78,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 def batches_kept(path: Path, leads: bool = True) -> int:
     """Returns how many batches the training kept at `path` has seen; 0 where none is kept.
 
-    A damaged file is not believed. The process that leads removes it, and says so on stderr.
+    A damaged file is not believed. The process that leads removes it, and says so on stderr. Raises
+    OSError where the file can't be read.
     """
     if not path.exists():
         return 0
     try:
         return _read(path)["global_step"]
+    except (OSError, MemoryError):  # it may be whole
+        raise
     except Exception:  # a damaged file makes zipfile and torch raise almost anything
         if leads:
             path.unlink()

@@ -31,7 +31,8 @@ class VAEConfig(Config):
     learning_rate_decay: Decay = 1.0
     """Factor on the learning rate after each batch."""
     free_nats: Annotated[float, Field(ge=0)] = 0.5
-    """Nats for each number of z; a KL divergence below that costs nothing."""
+    """Nats for each number of z. While the KL divergence of all z together is below their sum, it
+    costs nothing."""
     error: Literal["squared", "cross_entropy"] = "squared"
     """The error of V's pictures, summed over a frame: squared, as in the paper, or cross_entropy,
     in nats. By the squared error V leaves small things out where frames are mostly black: see "The

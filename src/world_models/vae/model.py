@@ -79,15 +79,11 @@ class VAE(nn.Module):
         """Maps latents (N, z) to the numbers (N, 3, 64, 64) whose sigmoid `decode` returns."""
         return self.decoder(self.decoder_input(latent.to(self.mu.weight.dtype)))
 
-    def forward(self, images: Tensor, noise: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns reconstructions of images through a sampled z, with z's mu and log sigma^2.
-
-        Args:
-            noise: (N, z), standard normal; drawn where it isn't given.
-        """
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns reconstructions of images (N, 3, 64, 64) through a sampled z, with z's mu and log
+        sigma^2 (N, z)."""
         mu, logvar = self.encode(images)
-        noise = torch.randn_like(mu) if noise is None else noise
-        return self.decode(sample_latent(mu, logvar, noise)), mu, logvar
+        return self.decode(sample_latent(mu, logvar, torch.randn_like(mu))), mu, logvar
 
 
 def sample_latent(mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ ERRORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 class VAETraining(pl.LightningModule):
-    """V's loss: the error summed over an image, plus KL held above a free amount a dimension.
+    """V's loss: the error summed over an image, plus the KL of all z, held above a free amount.
 
     The paper's code: squared error, max(KL, 0.5 z), Adam.
     """

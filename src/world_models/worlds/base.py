@@ -96,7 +96,7 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             terminated=torch.ones(count, dtype=torch.bool, device=self.device),
             truncated=torch.zeros(count, dtype=torch.bool, device=self.device),
         )
-        self._begun = False
+        self._begun = np.zeros(count, bool)
 
     @abstractmethod
     def _begin(self, lanes: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -133,9 +133,11 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _own_seeds(self, lanes: Sequence[int]) -> list[int]:
         """The next seeds of these lanes' streams, which begin somewhere."""
-        if self._begun:
-            return self.noise.seeds(torch.as_tensor(lanes, dtype=torch.int64, device=self.device))
-        return self.np_random.integers(2**31, size=len(lanes)).tolist()
+        own = self.noise.seeds(torch.as_tensor(lanes, dtype=torch.int64, device=self.device))
+        return [
+            seed if self._begun[lane] else int(self.np_random.integers(2**31))
+            for lane, seed in zip(lanes, own, strict=True)
+        ]
 
     @torch.inference_mode()
     def begin(self, seeds: Sequence[int]) -> None:
@@ -163,7 +165,7 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         for rows in self._now:
             rows[lanes] = 0
         self._now.latent[lanes] = self._begin(lanes, seeds)
-        self._begun = True
+        self._begun[chosen] = True
 
     def step(
         self, actions: np.ndarray
@@ -203,7 +205,7 @@ class World(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return self._put(lanes, playing, torch.zeros(self.num_envs, device=self.device), reward)
 
     def _require(self, actions: Tensor) -> None:
-        if not self._begun:
+        if not self._begun.any():
             raise ResetNeeded("reset the world before its first step")
         if actions.shape != self.action_space.shape:
             found, needed = tuple(actions.shape), self.action_space.shape

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from functools import partial
@@ -16,11 +16,11 @@ import gymnasium
 import numpy as np
 from gymnasium.error import DependencyNotInstalled, UnregisteredEnv
 
-from world_models.runtime.errors import ConfigError, ExtraError
+from world_models.runtime.errors import ConfigError, ExtraError, one_line
 from world_models.tasks.base import FRAME_SIZE, Simulator, Task
 from world_models.worlds.engines import FOLDER, Engines
 from world_models.worlds.frames import resize, view
-from world_models.worlds.window import off_screen
+from world_models.worlds.window import off_screen, pygame_kept
 
 Transitions = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """(frames, rewards, terminated, truncated) of the stepped lanes, in the order asked for."""
@@ -73,9 +73,16 @@ def open_lanes(
 
 
 _ONE_AT_A_TIME = Lock()
-"""Held while a game of this process opens, or steps. The working directory is the process's; and
-pygame draws polygons through a buffer of the process, without Python's lock, so two games at once
-would draw into each other."""
+"""Held while a game of this process opens, steps or closes. The working directory is the process's;
+and pygame draws polygons through a buffer of the process, without Python's lock, so two games at
+once would draw into each other."""
+
+
+@contextlib.contextmanager
+def _alone_with_pygame() -> Iterator[None]:
+    """Holds off other games while some close, which must not quit pygame."""
+    with _ONE_AT_A_TIME, pygame_kept():
+        yield
 
 
 class GymnasiumLanes:
@@ -135,8 +142,9 @@ class GymnasiumLanes:
         """Stops the games and removes their directory."""
         with self._engines or nullcontext():  # a step that Ctrl-C has left to itself ends first
             self._pool.shutdown()
-        for game in self._games:
-            game.close()
+        with nullcontext() if self._engines else _alone_with_pygame():
+            for game in self._games:
+                game.close()
         self._games = []
         if self._engines:
             self._engines.close()
@@ -208,7 +216,7 @@ class EnvPoolLanes:
     def __init__(self, task: Task, count: int, threads: int | None = None) -> None:
         """Prepares the lanes; `threads` is the number that step them (default: one a core).
 
-        Raises ConfigError if EnvPool does not have the task.
+        Raises ConfigError if EnvPool does not have the task, ExtraError where EnvPool is missing.
         """
         if task.envpool_id is None:
             raise ConfigError(
@@ -219,6 +227,7 @@ class EnvPoolLanes:
         self._finished = np.ones(count, bool)
         self._envpool_id = task.envpool_id
         self._threads = min(count, threads or os.cpu_count() or 1)
+        self._envpool = _envpool()
         self._pool: Any = None
 
     def reset(self, seeds: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -249,11 +258,7 @@ class EnvPoolLanes:
         self._pool = None
 
     def _make_pool(self, seeds: list[int]) -> Any:
-        try:
-            import envpool
-        except ModuleNotFoundError:
-            raise ExtraError("simulator: envpool", "pipeline") from None
-        return envpool.make(
+        return self._envpool.make(
             self._envpool_id,
             env_type="gymnasium",
             num_envs=len(seeds),
@@ -270,8 +275,19 @@ class EnvPoolLanes:
         return asked_for
 
 
+def _envpool() -> Any:
+    try:
+        import envpool
+    except ModuleNotFoundError:
+        raise ExtraError("simulator: envpool", "pipeline") from None
+    return envpool
+
+
 def _open_game(task: Task) -> gymnasium.Env[Any, Any]:
-    """Opens one official environment, and start it, so that its own files are made now."""
+    """Opens one official environment, and starts it, so that its own files are made now.
+
+    Raises ExtraError where its engine is not installed, ConfigError where nobody knows it.
+    """
     try:
         game = gymnasium.make(
             task.env_id,
@@ -281,7 +297,7 @@ def _open_game(task: Task) -> gymnasium.Env[Any, Any]:
         )
     except (ModuleNotFoundError, DependencyNotInstalled) as error:
         if task.extra is None:
-            raise
+            raise ConfigError(f"tasks/{task.name}.py: env_id: {one_line(error)}") from error
         raise ExtraError(task.name, task.extra) from error
     except UnregisteredEnv as error:
         raise ConfigError(f"tasks/{task.name}.py: env_id: {error}") from None

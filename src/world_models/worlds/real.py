@@ -49,7 +49,7 @@ class RealWorld(World):
         self.lanes, self.vae, self.sampled, self.patience = lanes, vae, sampled, patience
         self.curiosity = curiosity
         self.frames = np.zeros((lanes.count, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
-        self._last_reward = torch.zeros(lanes.count, dtype=torch.int64, device=self.device)
+        self._rewarded_at = torch.zeros(lanes.count, dtype=torch.int64, device=self.device)
 
     def reset(
         self,
@@ -68,7 +68,7 @@ class RealWorld(World):
     def _begin(self, lanes: Tensor, seeds: Sequence[int]) -> Tensor:
         shown = self.lanes.reset(seeds)
         self.frames[: len(seeds)] = shown
-        self._last_reward[:] = 0
+        self._rewarded_at[:] = 0
         return self._encode(lanes, shown)
 
     def _outcome(self, lanes: Tensor, actions: Tensor, before: Moment, state: State) -> Outcome:
@@ -77,8 +77,8 @@ class RealWorld(World):
         frames, *results = self.lanes.step(index, actions.numpy(force=True))
         self.frames[index] = frames
         reward, terminated, truncated = (torch.from_numpy(r).to(self.device) for r in results)
-        self._last_reward[lanes] = torch.where(reward > 0, steps, self._last_reward[lanes])
-        given_up = (steps - self._last_reward[lanes] >= self.patience) & (self.patience > 0)
+        self._rewarded_at[lanes] = torch.where(reward > 0, steps, self._rewarded_at[lanes])
+        given_up = (steps - self._rewarded_at[lanes] >= self.patience) & (self.patience > 0)
         latent = self._encode(lanes, frames)
         if self.curiosity:
             mixture = self.rnn.predict(state.hidden).mixture

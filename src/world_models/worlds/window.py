@@ -38,6 +38,25 @@ def off_screen() -> Iterator[None]:
             display.quit()
 
 
+@contextmanager
+def pygame_kept() -> Iterator[None]:
+    """Has games that close in the block leave pygame as it is.
+
+    Gymnasium's quit it, and with it the fonts of other games and the window. Only for one thread
+    at a time.
+    """
+    pygame = sys.modules.get("pygame")
+    if pygame is None:
+        yield
+        return
+    quits = pygame.quit, pygame.display.quit
+    pygame.quit = pygame.display.quit = lambda: None  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        pygame.quit, pygame.display.quit = quits  # type: ignore[attr-defined]
+
+
 def _display() -> Any:
     """Pygame's display, if it has been started."""
     pygame = sys.modules.get("pygame")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from world_models import cli
-from world_models.evaluation import gate as rules
+from world_models import gate as rules
 from world_models.evaluation import statistics
-from world_models.evaluation.gate import Baseline, Scores, Verdict, bounds, judge, usual_tolerance
+from world_models.gate import Baseline, Scores, Verdict, bounds, judge, usual_tolerance
 from world_models.runtime.errors import ScoresError
 
 PROTOCOL = {"scale": "small", "environment": "CarRacing-v3", "time_limit": 1000}
@@ -106,7 +106,9 @@ def test_other_seeds_can_not_be_compared():
     before, after = (drawn(np.random.default_rng(6), 700, count) for count in (30, 28))
     judgement = judge(Baseline(before, 100), after)
     assert judgement.verdict is Verdict.UNCLEAR
-    assert judgement.reason == "other seeds: 2 of the baseline's 30 were not played"
+    assert (
+        judgement.reason == "other seeds: 2 of the baseline's 30 were not played, and 0 others were"
+    )
 
 
 def test_too_few_episodes_are_named_with_how_many_it_takes():
@@ -168,6 +170,22 @@ def test_an_updated_baseline_keeps_its_tolerance_unless_another_is_given(project
     assert tolerance() == 70
     gate("carracing", "--update", "--tolerance", "80.5")
     assert tolerance() == 80.5
+
+
+def test_an_agent_that_always_plays_to_the_limit_can_be_a_baseline(project, tmp_path):
+    rows = "".join(f"{seed},2100,0\n" for seed in range(EPISODES))
+    (tmp_path / "reports" / "carracing" / "returns.csv").write_text(f"seed,real,dream\n{rows}")
+    assert gate("carracing", "--update") == 0
+    assert gate("carracing") == 0
+
+
+@pytest.mark.parametrize("rows", [0, 1, 9])
+def test_too_few_episodes_are_no_baseline(project, tmp_path, rows):
+    lines = ["seed,real,dream", *(f"{seed},700,0" for seed in range(rows))]
+    (tmp_path / "reports" / "carracing" / "returns.csv").write_text("\n".join(lines))
+    said = f"world-models: reports/carracing/returns.csv: too few episodes: {rows}; 10 are the"
+    assert gate("carracing", "--update").startswith(said)
+    assert not (tmp_path / "baselines").exists()
 
 
 def test_what_is_missing_or_damaged_can_not_be_told_and_says_its_remedy(project, tmp_path, capsys):

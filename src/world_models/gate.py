@@ -3,20 +3,20 @@
 import csv
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from world_models.evaluation.statistics import bootstrap_interval
 from world_models.runtime.errors import ScoresError
 from world_models.runtime.files import atomic_write
+from world_models.runtime.scores import read_scores_file
 
-Parsed = TypeVar("Parsed")
 CONFIDENCE = 0.95
 FEWEST = 10
 """Episodes under which a bootstrap says little, whatever its interval."""
@@ -70,21 +70,25 @@ class Judgement:
     """... and below this."""
 
 
-def gate(reports: str | Path, baselines: str | Path, task: str) -> Judgement:
-    """Holds a task's scores against its baseline.
+def gate(reports: str | Path, baselines: str | Path, round_: str) -> Judgement:
+    """Holds a round's scores against its baseline.
 
     Raises ScoresError where either is missing or damaged.
     """
-    return judge(read_baseline(Path(baselines, f"{task}.json")), read_scores(reports, task))
+    return judge(read_baseline(Path(baselines, f"{round_}.json")), read_scores(reports, round_))
 
 
-def update(reports: str | Path, baselines: str | Path, task: str, tolerance: float | None) -> None:
-    """Makes a task's scores its baseline.
+def update(
+    reports: str | Path, baselines: str | Path, round_: str, tolerance: float | None
+) -> None:
+    """Makes a round's scores its baseline.
 
     Without a tolerance it keeps the one that it has, or gets the usual one. Raises ScoresError
-    where there are no scores.
+    where there are no scores, or too few.
     """
-    path, scores = Path(baselines, f"{task}.json"), read_scores(reports, task)
+    path, scores = Path(baselines, f"{round_}.json"), read_scores(reports, round_)
+    if len(scores.returns) < FEWEST:
+        raise ScoresError(Path(reports, round_, "returns.csv"), too_few(scores))
     if tolerance is None:
         tolerance = read_baseline(path).tolerance if path.exists() else usual_tolerance(scores)
     write_baseline(path, Baseline(scores, tolerance))
@@ -125,10 +129,17 @@ def _obstacle(baseline: Scores, scores: Scores) -> str:
             return f"other {key.replace('_', ' ')}: {now}, and the baseline's is {was}"
     if baseline.returns.keys() != scores.returns.keys():
         missing = len(baseline.returns.keys() - scores.returns.keys())
-        return f"other seeds: {missing} of the baseline's {len(baseline.returns)} were not played"
-    if len(scores.returns) < FEWEST:
-        return f"too few episodes: {len(scores.returns)}; {FEWEST} are the least"
-    return ""
+        new = len(scores.returns.keys() - baseline.returns.keys())
+        was = len(baseline.returns)
+        return (
+            f"other seeds: {missing} of the baseline's {was} were not played, and {new} others were"
+        )
+    return too_few(scores) if len(scores.returns) < FEWEST else ""
+
+
+def too_few(scores: Scores) -> str:
+    """Returns what is said of so few episodes."""
+    return f"too few episodes: {len(scores.returns)}; {FEWEST} are the least"
 
 
 def bounds(changes: np.ndarray) -> tuple[float, float]:
@@ -145,23 +156,26 @@ def usual_tolerance(scores: Scores) -> int:
     """Returns the tolerance that so many episodes can keep: twice an equal agent's margin.
 
     As if two agents' luck were unrelated, so that a fall by twice the tolerance is hardly missed.
+    It is 1 where no two returns differ.
     """
     returns = np.array(list(scores.returns.values()))
     error = returns.std(ddof=1) * math.sqrt(2 / len(returns))
-    return math.ceil(2 * NormalDist().inv_cdf(CONFIDENCE) * error)
+    return max(1, math.ceil(2 * NormalDist().inv_cdf(CONFIDENCE) * error))
 
 
-def read_scores(reports: str | Path, task: str) -> Scores:
+def read_scores(reports: str | Path, round_: str) -> Scores:
     """Reads a round's scores; raises ScoresError where they are missing or damaged."""
-    folder = Path(reports, task)
-    protocol = parsed(folder / "scores.json", lambda text: dict(json.loads(text)["protocol"]))
-    returns = parsed(folder / "returns.csv", _real_returns)
+    folder = Path(reports, round_)
+    protocol = read_scores_file(
+        folder / "scores.json", lambda text: dict(json.loads(text)["protocol"])
+    )
+    returns = read_scores_file(folder / "returns.csv", _real_returns)
     return Scores(protocol, returns)
 
 
 def read_baseline(path: str | Path) -> Baseline:
     """Reads a baseline; raises ScoresError where it is missing or damaged."""
-    return parsed(path, _baseline)
+    return read_scores_file(path, _baseline)
 
 
 def write_baseline(path: str | Path, baseline: Baseline) -> None:
@@ -191,13 +205,3 @@ def _finite(returns: Iterable[tuple[str, str | float]]) -> dict[int, float]:
     if not all(map(math.isfinite, found.values())):
         raise ValueError("a return that is no number")
     return found
-
-
-def parsed(path: str | Path, parse: Callable[[str], Parsed]) -> Parsed:
-    """Returns what `parse` makes of a file of scores; raises ScoresError where it can't."""
-    try:
-        return parse(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ScoresError(path, "missing") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ScoresError(path, f"damaged ({type(error).__name__} {error})") from None
