@@ -86,7 +86,7 @@ reference: setup ## Write docs/reference/ from the code
 # A folder that was renamed finds its artifacts again.
 ui: setup ## Open MLflow's pages on PORT (default 5000)
 	@case "$${MLFLOW_TRACKING_URI:=sqlite:///mlflow.db}" in \
-	  http*) echo "MLflow runs elsewhere: $$MLFLOW_TRACKING_URI"; exit;; \
+	  http*) echo "MLflow runs elsewhere: where MLFLOW_TRACKING_URI says"; exit;; \
 	esac; \
 	export MLFLOW_TRACKING_URI; \
 	python -c 'from world_models.tracking.client import *; open_store(present_uri())' || exit 1; \

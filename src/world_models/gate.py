@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from world_models.evaluation.statistics import bootstrap_interval
-from world_models.runtime.errors import ScoresError
+from world_models.runtime.errors import ConfigError
 from world_models.runtime.files import atomic_write
 from world_models.runtime.scores import read_scores_file
 
@@ -84,11 +84,11 @@ def update(
     """Makes a round's scores its baseline.
 
     Without a tolerance it keeps the one that it has, or gets the usual one. Raises ScoresError
-    where there are no scores, or too few.
+    where there are no scores, ConfigError where they are of too few episodes.
     """
     path, scores = Path(baselines, f"{round_}.json"), read_scores(reports, round_)
     if len(scores.returns) < FEWEST:
-        raise ScoresError(Path(reports, round_, "returns.csv"), too_few(scores))
+        raise ConfigError(f"evaluate.episodes: {too_few(scores)} for a baseline")
     if tolerance is None:
         tolerance = read_baseline(path).tolerance if path.exists() else usual_tolerance(scores)
     write_baseline(path, Baseline(scores, tolerance))

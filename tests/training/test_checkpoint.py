@@ -122,6 +122,19 @@ def test_a_checkpoint_that_was_cut_short_is_not_believed(stores, tmp_path, capsy
     assert not kept.exists()
 
 
+def test_a_checkpoint_whose_contents_lie_before_its_begin_is_not_believed(tmp_path, capsys):
+    """Of such a place the system says that it is no argument."""
+    kept = tmp_path / "last.ckpt"
+    torch.save({"global_step": 3}, kept)
+    content = bytearray(kept.read_bytes())
+    end = content.rindex(b"PK\x05\x06")
+    content[end - 28] ^= 1  # where the list of files begins
+    kept.write_bytes(content)
+    assert batches_kept(kept) == 0
+    assert "damaged" in capsys.readouterr().err
+    assert not kept.exists()
+
+
 def test_a_checkpoint_that_can_not_be_read_is_kept(tmp_path, monkeypatch):
     """It may be whole: another user's, or on a disk that doesn't answer."""
     kept = tmp_path / "last.ckpt"

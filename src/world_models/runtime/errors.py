@@ -17,7 +17,7 @@ def one_line(said: object) -> str:
 
 def without_passwords(text: str) -> str:
     """Returns a text whose addresses have lost what they say of who logs in, and how."""
-    return re.sub(r"(?<=://)[^/\s]+@", "", text)
+    return re.sub(r"(?<=://)(?!/)[^\s@]*@(?:[^/\s]*@)?", "", text)
 
 
 class WorldModelsError(Exception):

@@ -36,7 +36,7 @@ def _load(name: str) -> Task:
         raise ConfigError(f"tasks/{name}.py: needs a TASK with name={name!r}")
     try:
         pickle.dumps(task)
-    except (pickle.PicklingError, AttributeError, TypeError) as error:
+    except Exception as error:  # whatever its parts raise
         fault = f"TASK can't be sent to a worker: use functions with a name ({one_line(error)})"
         raise ConfigError(f"tasks/{name}.py: {fault}") from None
     return task

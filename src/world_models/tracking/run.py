@@ -152,8 +152,8 @@ def stage_run(
     It ends as FINISHED, also where the block exits with code 0, as KILLED on Ctrl-C, as FAILED on
     any other exception, which goes on unchanged. The block never waits for the store. The run's id
     is written to `id_file`; where that is there already, that run is continued. The run begins and
-    ends when the block does, whenever the store hears of it; one that is
-    continued keeps its first beginning.
+    ends when the block does, whenever the store hears of it; one that is continued keeps its first
+    beginning.
     """
     all_tags = {
         "start": uuid4().hex,

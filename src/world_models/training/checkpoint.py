@@ -2,6 +2,7 @@
 
 import sys
 import zipfile
+from errno import EINVAL
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,10 @@ def batches_kept(path: Path, leads: bool = True) -> int:
         return 0
     try:
         return _read(path)["global_step"]
-    except (OSError, MemoryError):  # it may be whole
-        raise
-    except Exception:  # a damaged file makes zipfile and torch raise almost anything
+    except Exception as error:  # a damaged file makes zipfile and torch raise almost anything
+        unread = isinstance(error, OSError) and error.errno != EINVAL  # of a place before its begin
+        if unread or isinstance(error, MemoryError):
+            raise  # the file may be whole
         if leads:
             path.unlink()
             print(f"{path}: damaged: the training starts over", file=sys.stderr)

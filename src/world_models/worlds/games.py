@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from functools import partial
-from threading import Lock
+from threading import RLock
 from typing import Any, Protocol
 
 import gymnasium
@@ -72,10 +72,11 @@ def open_lanes(
     raise ConfigError(f"unknown simulator {simulator!r}; known simulators: envpool, gymnasium")
 
 
-_ONE_AT_A_TIME = Lock()
+_ONE_AT_A_TIME = RLock()
 """Held while a game of this process opens, steps or closes. The working directory is the process's;
 and pygame draws polygons through a buffer of the process, without Python's lock, so two games at
-once would draw into each other."""
+once would draw into each other. A thread that holds it may close others: garbage closes whenever it
+is collected."""
 
 
 @contextlib.contextmanager

@@ -42,8 +42,8 @@ def off_screen() -> Iterator[None]:
 def pygame_kept() -> Iterator[None]:
     """Has games that close in the block leave pygame as it is.
 
-    Gymnasium's quit it, and with it the fonts of other games and the window. Only for one thread
-    at a time.
+    Gymnasium's quit it, and with it the fonts of other games and the window. A display that such a
+    game has drawn on stays, too. Only for one thread at a time.
     """
     pygame = sys.modules.get("pygame")
     if pygame is None:
