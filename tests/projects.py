@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dvc.utils.serialize import modify_yaml
 
+from pipelines.dvc.smoke import NOT_NEEDED
 from tests import forks
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ def make_project(project: Path, tasks: Sequence[str]) -> None:
     for file in FILES:
         shutil.copy(ROOT / file, project)
     for folder in FOLDERS:
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        shutil.copytree(ROOT / folder, project / folder, ignore=ignored)
+        shutil.copytree(ROOT / folder, project / folder, ignore=NOT_NEEDED)
     (project / "results").mkdir()  # no run is kept in it
     shutil.copy(ROOT / "results" / "README.md", project / "results")
     choose(project / "params.yaml", tasks)

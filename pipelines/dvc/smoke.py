@@ -23,6 +23,8 @@ PARTS = (
     *("data/nothing", "models/nothing"),
 )
 """All that a pipeline begins with."""
+NOT_NEEDED = shutil.ignore_patterns("__pycache__", "*.egg-info", "node_modules")
+"""What lies in those folders beside it."""
 ROUND = {"task": "pendulum", "after": "nothing", "settings": "pendulum"}
 CONFIG = """[core]
 no_scm = true
@@ -38,8 +40,7 @@ def copy_folder(project: Path, copy: Path) -> None:
         source, target = project / part, copy / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "node_modules")
-            shutil.copytree(source, target, ignore=ignored)
+            shutil.copytree(source, target, ignore=NOT_NEEDED)
         else:
             shutil.copy(source, target)
     _make_repository(copy)

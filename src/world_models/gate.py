@@ -87,8 +87,8 @@ def update(
     where there are no scores, ConfigError where they are of too few episodes.
     """
     path, scores = Path(baselines, f"{round_}.json"), read_scores(reports, round_)
-    if len(scores.returns) < FEWEST:
-        raise ConfigError(f"evaluate.episodes: {too_few(scores)} for a baseline")
+    if fault := too_few(scores):
+        raise ConfigError(f"evaluate.episodes: {fault} for a baseline")
     if tolerance is None:
         tolerance = read_baseline(path).tolerance if path.exists() else usual_tolerance(scores)
     write_baseline(path, Baseline(scores, tolerance))
@@ -134,11 +134,13 @@ def _obstacle(baseline: Scores, scores: Scores) -> str:
         return (
             f"other seeds: {missing} of the baseline's {was} were not played, and {new} others were"
         )
-    return too_few(scores) if len(scores.returns) < FEWEST else ""
+    return too_few(scores)
 
 
 def too_few(scores: Scores) -> str:
-    """Returns what is said of so few episodes."""
+    """Returns what is said of scores of under FEWEST episodes, and nothing of others."""
+    if len(scores.returns) >= FEWEST:
+        return ""
     return f"too few episodes: {len(scores.returns)}; {FEWEST} are the least"
 
 
